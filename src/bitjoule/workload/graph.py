@@ -1,0 +1,256 @@
+"""The captured network as plain data: operators, tensors, shapes. The one graph every room reads.
+
+`network/` makes it from a PyTorch module, `from_onnx` from a file. It holds no weights and loads no
+torch, so a study or a mapper reads it in milliseconds. Convention: a node's output tensor carries the
+node's name; network inputs carry the names of the forward arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+__all__ = [
+    "ACCUMULATING_POOLS",
+    "FUSED",
+    "MAC_OPS",
+    "NON_NEGATIVE_OPS",
+    "OPS",
+    "TRANSPARENT",
+    "Attribute",
+    "Graph",
+    "GraphError",
+    "Node",
+    "Tensor",
+]
+
+Attribute = int | float | str | bool | tuple[int, ...]
+
+MAC_OPS = frozenset({"conv", "linear", "matmul"})
+"""Operators that multiply and accumulate; matmul has two activation operands."""
+
+FUSED = frozenset({"batch_norm", "relu", "relu6", "hardtanh", "identity", "dropout"})
+"""Element-wise operators that run on the accumulator, before a result is stored."""
+
+TRANSPARENT = frozenset({"flatten", "reshape", "transpose", "pad", "max_pool", "slice", "concat"})
+"""Operators that move or select stored values and never change their Format."""
+
+ACCUMULATING_POOLS = frozenset({"avg_pool", "global_avg_pool", "mean"})
+"""Pools that add exactly and are requantized afterwards."""
+
+NON_NEGATIVE_OPS = frozenset({"relu", "relu6", "sigmoid", "softmax", "hardsigmoid", "exp", "sqrt"})
+"""Operators whose result is never below zero."""
+
+OPS = (
+    MAC_OPS
+    | FUSED
+    | TRANSPARENT
+    | ACCUMULATING_POOLS
+    | NON_NEGATIVE_OPS
+    | frozenset(
+        {"add", "sub", "mul", "div", "neg", "pow", "rsqrt", "constant", "embedding"}
+        | {"layer_norm", "group_norm", "gelu", "silu", "tanh", "hardswish", "leaky_relu", "prelu"}
+    )
+)
+"""Every operator a Graph may hold."""
+
+
+class GraphError(ValueError):
+    """A graph that contradicts itself; the text names the node and the tensor."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One activation. `shape` has the batch first and was captured with a batch of 1."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """Number of values for a batch of one."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator. `inputs` are activations only; weights are named by role in `parameters`."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    parameters: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    module: str = ""
+
+    def ints(self, key: str, length: int, default: int = 0) -> tuple[int, ...]:
+        """Attribute `key` as `length` integers; a single number is repeated."""
+        value = self.attributes.get(key, default)
+        if isinstance(value, tuple):
+            numbers = tuple(int(v) for v in value)
+        elif isinstance(value, int | float):
+            numbers = (int(value),) * length
+        else:
+            raise GraphError(f"{self.name}.{key} must be one or {length} integers, not {value!r}")
+        if len(numbers) == 1:
+            numbers *= length
+        if len(numbers) != length:
+            raise GraphError(f"{self.name}.{key} must be one or {length} integers, not {value!r}")
+        return numbers
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operators in an order in which they can run, and the tensors between them.
+
+    >>> x, y = Tensor("x", (1, 4)), Tensor("fc", (1, 2))
+    >>> fc = Node("fc", "linear", ("x",), "fc", {"in_features": 4, "out_features": 2}, {"weight": (2, 4)})
+    >>> graph = Graph("tiny", ("x",), ("fc",), (fc,), {"x": x, "fc": y})
+    >>> graph.producer("fc").op
+    'linear'
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    tensors: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    def validate(self) -> None:
+        """Raise `GraphError` unless every tensor is made before it is read, exactly once."""
+        made = set(self.inputs)
+        names: set[str] = set()
+        for tensor in self.inputs:
+            if tensor not in self.tensors:
+                raise GraphError(f"graph {self.name!r}: input {tensor!r} has no entry in tensors")
+        for node in self.nodes:
+            if node.name in names:
+                raise GraphError(f"graph {self.name!r}: two nodes are named {node.name!r}")
+            names.add(node.name)
+            if node.op not in OPS:
+                raise GraphError(
+                    f"graph {self.name!r}: node {node.name!r} has unknown operator {node.op!r}; "
+                    f"operators: {', '.join(sorted(OPS))}"
+                )
+            for tensor in node.inputs:
+                if tensor not in made:
+                    raise GraphError(
+                        f"graph {self.name!r}: node {node.name!r} reads {tensor!r} before anything makes it"
+                    )
+            if node.output in made:
+                raise GraphError(f"graph {self.name!r}: tensor {node.output!r} is made twice")
+            if node.output not in self.tensors:
+                raise GraphError(
+                    f"graph {self.name!r}: output {node.output!r} of {node.name!r} has no entry in tensors"
+                )
+            made.add(node.output)
+        for tensor in self.outputs:
+            if tensor not in made:
+                raise GraphError(f"graph {self.name!r}: output {tensor!r} is never made")
+
+    @cached_property
+    def _producers(self) -> dict[str, Node]:
+        return {node.output: node for node in self.nodes}
+
+    @cached_property
+    def _consumers(self) -> dict[str, tuple[tuple[Node, int], ...]]:
+        uses: dict[str, list[tuple[Node, int]]] = {name: [] for name in self.tensors}
+        for node in self.nodes:
+            for operand, tensor in enumerate(node.inputs):
+                uses[tensor].append((node, operand))
+        return {name: tuple(found) for name, found in uses.items()}
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def node(self, name: str) -> Node:
+        """The node of that name; `GraphError` lists the names when there is none."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise GraphError(
+                f"graph {self.name!r} has no node {name!r}; nodes: {', '.join(self._by_name)}"
+            ) from None
+
+    def producer(self, tensor: str) -> Node | None:
+        """The node that makes `tensor`, None for a network input."""
+        return self._producers.get(tensor)
+
+    def consumers(self, tensor: str) -> tuple[tuple[Node, int], ...]:
+        """Every (node, operand index) that reads `tensor`, in running order."""
+        return self._consumers[tensor]
+
+    def mac_nodes(self) -> tuple[Node, ...]:
+        """Convolutions, linear layers and matrix products, in running order."""
+        return tuple(node for node in self.nodes if node.op in MAC_OPS)
+
+    def to_json(self) -> dict[str, object]:
+        """A JSON document; `from_json` reads it back exactly."""
+        return {
+            "schema": "bitjoule.graph/1",
+            "name": self.name,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "tensors": {name: list(tensor.shape) for name, tensor in self.tensors.items()},
+            "nodes": [
+                {
+                    "name": node.name,
+                    "op": node.op,
+                    "inputs": list(node.inputs),
+                    "output": node.output,
+                    "attributes": {
+                        key: list(value) if isinstance(value, tuple) else value
+                        for key, value in node.attributes.items()
+                    },
+                    "parameters": {role: list(shape) for role, shape in node.parameters.items()},
+                    "module": node.module,
+                }
+                for node in self.nodes
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, object]) -> Graph:
+        """The graph of a document that `to_json` wrote; `GraphError` for anything else."""
+        if not isinstance(document, Mapping) or document.get("schema") != "bitjoule.graph/1":
+            found = document.get("schema") if isinstance(document, Mapping) else type(document).__name__
+            raise GraphError(f"a graph document has schema 'bitjoule.graph/1', not {found!r}")
+        tensors, nodes = document["tensors"], document["nodes"]
+        if not isinstance(tensors, Mapping) or not isinstance(nodes, Sequence):
+            raise GraphError("a graph document has a mapping 'tensors' and a list 'nodes'")
+        return cls(
+            name=str(document["name"]),
+            inputs=tuple(document["inputs"]),  # type: ignore[arg-type]
+            outputs=tuple(document["outputs"]),  # type: ignore[arg-type]
+            tensors={name: Tensor(name, tuple(shape)) for name, shape in tensors.items()},
+            nodes=tuple(
+                Node(
+                    name=entry["name"],
+                    op=entry["op"],
+                    inputs=tuple(entry["inputs"]),
+                    output=entry["output"],
+                    attributes={
+                        key: tuple(value) if isinstance(value, list) else value
+                        for key, value in entry["attributes"].items()
+                    },
+                    parameters={role: tuple(shape) for role, shape in entry["parameters"].items()},
+                    module=entry["module"],
+                )
+                for entry in nodes
+            ),
+        )
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON: equal graphs have equal hashes in every process."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
