@@ -1,0 +1,369 @@
+"""A Scheme says which Format the tensors of a network have; it prints and parses.
+
+    scheme    := [ "hpr" [h] "-" ] base [ "[" options "]" ] [ "{" overrides "}" ]       (comma separated)
+    base      := "w" token "a" token | "int" b | "fp16" | "bf16" | "float32" | "moons-" b | format
+    token     := bits | FORMAT                       w4a4, wTERNARYa8
+    option    := "first=" p | "last=" p | "downsample=" p | "depthwise=" p | "preadd=" ("acc" | "b" | "h")
+    p         := bits | "same"
+    override  := layer-pattern ":" "w" token "a" token
+
+Graph modes (de Putter et al., IEEE Access 13, 2025): SP stores every tensor at the same precision, HPR
+keeps the operands and results of residual adds at `high_bits`. First and last layer: at least 8 bits
+unless the options say otherwise. Which edge gets what is decided in `workload/assign.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from bitjoule.formats import TensorFormat, parse_tensor_format
+
+__all__ = ["GraphMode", "Override", "Precision", "Scheme", "SchemeError", "parse_scheme"]
+
+GraphMode = Literal["SP", "HPR"]
+DEFAULT_HIGH_BITS = 16
+EDGE_LAYER_BITS = 8
+KNOWN_NAMES = (
+    *(
+        "int8",
+        "w8a8",
+        "w6a6",
+        "w4a8",
+        "w4a4",
+        "w3a3",
+        "w2a2",
+        "w1a1",
+        "fp16",
+        "bf16",
+        "float32",
+        "int4",
+        "int2",
+    ),
+    *(
+        "hpr-w4a4",
+        "hpr-w2a2",
+        "hpr-int8",
+        "hpr12-w4a4",
+        "moons-1",
+        "moons-2",
+        "moons-4",
+        "moons-8",
+        "moons-16",
+    ),
+)
+EXAMPLES = "w4a4, int8, hpr-w4a4, fp16, moons-4, w4a4[first=8,last=8], w4a4{layer3.*:w8a8}"
+
+_TOKEN = r"[0-9]+|[A-Z][A-Z0-9_.]*"
+_PAIR = re.compile(rf"w({_TOKEN})a({_TOKEN})")
+_SHAPE = re.compile(
+    r"(?:hpr(?P<high>[0-9]*)-)?(?P<base>[^\[\]{}]*)(?:\[(?P<options>[^\[\]]*)\])?(?:\{(?P<overrides>[^{}]*)\})?"
+)
+
+
+class SchemeError(ValueError):
+    """A scheme that cannot be read; the text names the part, what is allowed, and the nearest name."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What one layer works with: its weights, and the activation it reads.
+
+    A token is a number of bits (`"4"`) or the name of a Format (`"TERNARY"`).
+    """
+
+    weight: str
+    activation: str
+
+    def __str__(self) -> str:
+        return f"w{self.weight}a{self.activation}"
+
+    def weight_format(self) -> TensorFormat:
+        """Format of the weights: symmetric, one scale per output channel (formats.md section 3)."""
+        if self.weight.isdigit():
+            bits = int(self.weight)
+            return parse_tensor_format("BIPOLAR/channel" if bits == 1 else f"INT{bits}_NARROW/channel")
+        return parse_tensor_format(self.weight if _scale_free(self.weight) else f"{self.weight}/channel")
+
+    def activation_format(self, *, signed: bool) -> TensorFormat:
+        """Format of an activation, by the sign of what it can hold; one scale per tensor."""
+        token = self.activation
+        if token.isdigit():
+            bits = int(token)
+            return parse_tensor_format("BIPOLAR" if bits == 1 else f"INT{bits}" if signed else f"UINT{bits}")
+        if re.fullmatch(r"MOONS[0-9]+", token) and token != "MOONS1" and not signed:
+            return parse_tensor_format(f"{token}_RELU")
+        return parse_tensor_format(token)
+
+    @property
+    def activation_bits(self) -> int:
+        """Storage bits of an activation."""
+        return self.activation_format(signed=True).format.bits
+
+    @property
+    def weight_bits(self) -> int:
+        """Storage bits of a weight."""
+        return self.weight_format().format.bits
+
+    @property
+    def is_float(self) -> bool:
+        """True when both are floating point."""
+        return all(_is_float(token) for token in (self.weight, self.activation))
+
+
+@dataclass(frozen=True)
+class Override:
+    """Layers whose names match `pattern` (shell wildcards) have `precision` of their own."""
+
+    pattern: str
+    precision: Precision
+
+    def __str__(self) -> str:
+        return f"{self.pattern}:{self.precision}"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Formats for a whole network. Build it with `parse_scheme`; `str` prints the canonical name.
+
+    `first`, `last`, `downsample`, `depthwise`: bits of those layers, or None for the scheme's own.
+
+    >>> scheme = parse_scheme("w8a8")
+    >>> str(scheme), str(parse_scheme("hpr16-w4a4[first=8]"))
+    ('int8', 'hpr-w4a4')
+    """
+
+    precision: Precision
+    mode: GraphMode = "SP"
+    high_bits: int = DEFAULT_HIGH_BITS
+    first: int | None = None
+    last: int | None = None
+    downsample: int | None = None
+    depthwise: int | None = None
+    preadd: Literal["acc", "b", "h"] = "acc"
+    overrides: tuple[Override, ...] = field(default=())
+
+    @cached_property
+    def name(self) -> str:
+        """The canonical name; parsing it gives an equal Scheme."""
+        prefix = ""
+        if self.mode == "HPR":
+            prefix = "hpr-" if self.high_bits == DEFAULT_HIGH_BITS else f"hpr{self.high_bits}-"
+        usual = _defaults(self.precision, self.mode)
+        options = [
+            f"{key}={'same' if value is None else value}"
+            for key, value in (
+                ("first", self.first),
+                ("last", self.last),
+                ("downsample", self.downsample),
+                ("depthwise", self.depthwise),
+                ("preadd", self.preadd),
+            )
+            if value != usual[key]
+        ]
+        text = prefix + _base_name(self.precision)
+        if options:
+            text += f"[{','.join(options)}]"
+        if self.overrides:
+            text += "{" + ",".join(map(str, self.overrides)) + "}"
+        return text
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def family(self) -> str:
+        """What iso-accuracy comparisons group by: the name."""
+        return self.name
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical name, the same in every process."""
+        return hashlib.sha256(f"bitjoule:scheme:1\n{self.name}".encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The canonical name is the JSON form."""
+        return self.name
+
+    @property
+    def is_float32(self) -> bool:
+        """True when nothing is quantized."""
+        return self.name == "float32"
+
+    @property
+    def weights(self) -> TensorFormat:
+        """Weight format of a layer without a rule of its own."""
+        return self.precision.weight_format()
+
+    def activation(self, *, signed: bool) -> TensorFormat:
+        """Activation format of a layer without a rule of its own."""
+        return self.precision.activation_format(signed=signed)
+
+    def high(self) -> TensorFormat:
+        """Format of residual tensors in HPR: signed, `high_bits` wide."""
+        return parse_tensor_format(f"INT{self.high_bits}")
+
+    @property
+    def hpr_is_sp(self) -> bool:
+        """True for an HPR scheme whose activations already have `high_bits` or more (or are float)."""
+        return self.mode == "HPR" and (
+            self.precision.is_float or self.precision.activation_bits >= self.high_bits
+        )
+
+
+def parse_scheme(text: str) -> Scheme:
+    """The Scheme of a name.
+
+    Raises:
+        SchemeError: the text does not follow the grammar of this module; the nearest known name is offered.
+
+    >>> parse_scheme("hpr12-w4a4{layer3.*:w8a8}").overrides[0].pattern
+    'layer3.*'
+    """
+    if not isinstance(text, str):
+        raise SchemeError(f"a scheme is a text such as {EXAMPLES}, not {type(text).__name__}")
+    stripped = text.strip()
+    shape = _SHAPE.fullmatch(stripped)
+    if shape is None:
+        raise SchemeError(_unknown(stripped))
+    precision = _parse_base(shape["base"], stripped)
+    mode: GraphMode = "HPR" if stripped.startswith("hpr") and shape["high"] is not None else "SP"
+    high_bits = int(shape["high"]) if shape["high"] else DEFAULT_HIGH_BITS
+    if mode == "HPR" and not 2 <= high_bits <= 16:
+        raise SchemeError(
+            f"scheme {stripped!r}: the residual width of hpr must be 2 to 16 bits, not {high_bits}"
+        )
+    settings = _parse_options(shape["options"], stripped, _defaults(precision, mode))
+    return Scheme(
+        precision=precision,
+        mode=mode,
+        high_bits=high_bits,
+        overrides=_parse_overrides(shape["overrides"], stripped),
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+def _defaults(precision: Precision, mode: GraphMode) -> dict[str, int | str | None]:
+    """What the options are when a name does not say: training.md section 2, first and last layer."""
+    usual: dict[str, int | str | None] = dict.fromkeys(("first", "last", "downsample", "depthwise"))
+    usual["preadd"] = "h" if mode == "HPR" else "acc"
+    if precision.is_float or precision.weight.startswith("MOONS"):
+        return usual
+    edge = max(EDGE_LAYER_BITS, precision.activation_bits)
+    usual["first"] = usual["last"] = edge
+    if precision.weight_bits == 1:
+        usual["downsample"] = edge
+    return usual
+
+
+def _base_name(precision: Precision) -> str:
+    weight, activation = precision.weight, precision.activation
+    if weight == activation == "8":
+        return "int8"
+    if weight == activation and weight in ("FP16", "BF16", "FLOAT32"):
+        return weight.lower()
+    if weight == activation and weight.startswith("MOONS"):
+        return f"moons-{weight.removeprefix('MOONS')}"
+    if activation == "8" and not weight.isdigit():
+        return weight.lower()
+    return str(precision)
+
+
+def _parse_base(base: str, text: str) -> Precision:
+    if pair := _PAIR.fullmatch(base) or _PAIR.fullmatch(base.lower()):
+        precision = Precision(_token(pair[1]), _token(pair[2]))
+    elif number := re.fullmatch(r"int([0-9]+)", base.lower()):
+        precision = Precision(_token(number[1]), _token(number[1]))
+    elif number := re.fullmatch(r"moons-?([0-9]+)", base.lower()):
+        precision = Precision(f"MOONS{number[1]}", f"MOONS{number[1]}")
+    elif base.lower() in ("fp16", "bf16", "float32"):
+        precision = Precision(base.upper(), base.upper())
+    elif re.fullmatch(r"[A-Za-z][A-Za-z0-9_.]*", base) and _known_format(base.upper()):
+        precision = Precision(base.upper(), "8")
+    else:
+        raise SchemeError(_unknown(text))
+    _check(precision, text)
+    return precision
+
+
+def _token(text: str) -> str:
+    return str(int(text)) if text.isdigit() else text
+
+
+def _check(precision: Precision, text: str) -> None:
+    """Both tokens must name Formats; bits run from 1 to 16."""
+    for role, token in (("weights", precision.weight), ("activations", precision.activation)):
+        if token.isdigit() and not 1 <= int(token) <= 16:
+            raise SchemeError(f"scheme {text!r}: {role} take 1 to 16 bits, not {token}")
+    try:
+        precision.weight_format()
+        precision.activation_format(signed=True)
+        precision.activation_format(signed=False)
+    except ValueError as error:
+        raise SchemeError(f"scheme {text!r}: {error}") from None
+
+
+def _parse_options(
+    options: str | None, text: str, usual: dict[str, int | str | None]
+) -> dict[str, int | str | None]:
+    settings = dict(usual)
+    for option in options.split(",") if options else ():
+        key, equals, value = (part.strip() for part in option.partition("="))
+        if key not in usual or not equals:
+            raise SchemeError(
+                f"scheme {text!r}: unknown option {option.strip()!r}; options: "
+                "first=8, last=8, downsample=8, depthwise=8 (bits or same), preadd=acc|b|h"
+            )
+        if key == "preadd":
+            if value not in ("acc", "b", "h"):
+                raise SchemeError(f"scheme {text!r}: preadd must be acc, b or h, not {value!r}")
+            settings[key] = value
+        elif value == "same":
+            settings[key] = None
+        elif value.isdigit() and 1 <= int(value) <= 16:
+            settings[key] = int(value)
+        else:
+            raise SchemeError(f"scheme {text!r}: {key} must be 1 to 16 bits or same, not {value!r}")
+    return settings
+
+
+def _parse_overrides(overrides: str | None, text: str) -> tuple[Override, ...]:
+    parsed = []
+    for override in overrides.split(",") if overrides else ():
+        pattern, colon, value = (part.strip() for part in override.partition(":"))
+        pair = _PAIR.fullmatch(value)
+        if not pattern or not colon or pair is None:
+            raise SchemeError(
+                f"scheme {text!r}: override {override.strip()!r} must be PATTERN:wXaY, such as layer3.*:w8a8"
+            )
+        precision = Precision(_token(pair[1]), _token(pair[2]))
+        _check(precision, text)
+        parsed.append(Override(pattern, precision))
+    return tuple(parsed)
+
+
+def _known_format(name: str) -> bool:
+    try:
+        parse_tensor_format(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_float(token: str) -> bool:
+    return not token.isdigit() and parse_tensor_format(token).format.kind == "float"
+
+
+def _scale_free(token: str) -> bool:
+    """Formats whose scale is part of their definition: floats and MOONS."""
+    return token.startswith("MOONS") or _is_float(token)
+
+
+def _unknown(text: str) -> str:
+    near = difflib.get_close_matches(text.lower(), KNOWN_NAMES, n=1, cutoff=0.6)
+    mend = f", did you mean {near[0]!r}?" if near else f"; examples: {EXAMPLES}"
+    return f"unknown scheme {text!r}{mend}"

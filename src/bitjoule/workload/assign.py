@@ -1,0 +1,322 @@
+"""Which Format is on which edge: a Scheme applied to a Graph (training.md section 2).
+
+SP(b): every stored tensor has b bits; an add takes one conv result from the accumulator.
+HPR(b, h): tensors of the H set (operands and results of adds) have h bits, and every layer that reads
+one of them sees its own b-bit copy. A layer's precision governs its weights and the tensor it *reads*,
+so a stored tensor is as wide as its most demanding reader.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bitjoule.formats import TensorFormat, parse_tensor_format
+from bitjoule.scheme import Precision, Scheme, SchemeError
+from bitjoule.workload.graph import MAC_OPS, NON_NEGATIVE_OPS, TRANSPARENT, Graph, Node
+from bitjoule.workload.pipeline import class_of, first_layers, internal_tensors, is_downsample, last_layers
+
+__all__ = ["ACCUMULATOR", "Assignment", "Edge", "QuantPoint", "assign"]
+
+ACCUMULATOR = "acc"
+"""How an edge prints that is never quantized: it exists in an accumulator only."""
+
+CAREFUL_OPS = frozenset({"layer_norm", "group_norm", "softmax", "gelu", "silu"})
+CAREFUL_BITS = 8
+"""Normalisations and smooth activations read at least 8 bits in both modes (training.md section 2)."""
+
+RELU_OPS = frozenset({"relu", "relu6"})
+
+
+@dataclass(frozen=True)
+class QuantPoint:
+    """A place where an activation is quantized.
+
+    `input` and `stored`: `tensor` is quantized once, where it is made, for all `readers`.
+    `read`: a further quantizer on the stored value, seen by `readers` only.
+    """
+
+    name: str
+    tensor: str
+    format: TensorFormat
+    kind: Literal["input", "stored", "read"]
+    readers: tuple[tuple[str, int], ...]
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Operand `operand` of `consumer` is `tensor`, read in `format` ("acc": straight from an accumulator)."""
+
+    tensor: str
+    consumer: str
+    operand: int
+    format: str
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The Formats of a Graph under a Scheme; None means accumulator."""
+
+    scheme: Scheme
+    stored: Mapping[str, TensorFormat | None]
+    reads: Mapping[tuple[str, int], TensorFormat | None]
+    weights: Mapping[str, TensorFormat]
+    points: tuple[QuantPoint, ...]
+    absorbed: frozenset[str]
+    internal: frozenset[str]
+    edge_order: tuple[tuple[str, str, int], ...] = field(repr=False, default=())
+
+    def edges(self) -> tuple[Edge, ...]:
+        """Every edge in running order, outputs last (consumer "output")."""
+        found = []
+        for tensor, consumer, operand in self.edge_order:
+            format_ = self.stored[tensor] if consumer == "output" else self.reads[consumer, operand]
+            found.append(Edge(tensor, consumer, operand, ACCUMULATOR if format_ is None else str(format_)))
+        return tuple(found)
+
+
+def assign(graph: Graph, scheme: Scheme, *, image_signed: bool = True) -> Assignment:
+    """Formats for every weight and every edge of `graph`.
+
+    `image_signed`: whether network inputs hold negative values (INT8 image) or not (UINT8).
+
+    Raises:
+        SchemeError: an override matches no layer.
+    """
+    return _Assigner(graph, scheme, image_signed).assignment()
+
+
+class _Assigner:
+    """The state of one assignment: readers' needs, tensor classes, the H set."""
+
+    def __init__(self, graph: Graph, scheme: Scheme, image_signed: bool) -> None:
+        self.graph = graph
+        self.scheme = scheme
+        self.image_signed = image_signed
+        self.internal = internal_tensors(graph, fuse_adds=scheme.preadd == "acc")
+        self.classes = class_of(graph)
+        self.precisions = layer_precisions(graph, scheme, self.internal)
+        self.members: dict[str, list[str]] = {}
+        for tensor in graph.tensors:
+            self.members.setdefault(self.classes[tensor], []).append(tensor)
+        self.high = self._high_classes() if scheme.mode == "HPR" else frozenset()
+
+    def assignment(self) -> Assignment:
+        graph, scheme = self.graph, self.scheme
+        absorbed = self._absorbed()
+        signed = self._signed(absorbed)
+        class_format = {
+            representative: self._class_format(representative, signed) for representative in self.members
+        }
+        stored = {
+            tensor: None if tensor in self.internal else class_format[self.classes[tensor]]
+            for tensor in graph.tensors
+        }
+        reads: dict[tuple[str, int], TensorFormat | None] = {}
+        order: list[tuple[str, str, int]] = []
+        for node in graph.nodes:
+            for operand, tensor in enumerate(node.inputs):
+                order.append((tensor, node.name, operand))
+                reads[node.name, operand] = self._read_format(node, tensor, stored[tensor], signed)
+        order += [(tensor, "output", index) for index, tensor in enumerate(graph.outputs)]
+        return Assignment(
+            scheme=scheme,
+            stored=stored,
+            reads=reads,
+            weights={
+                node.name: self.precisions[node.name].weight_format()
+                for node in graph.mac_nodes()
+                if "weight" in node.parameters
+            },
+            points=() if scheme.is_float32 else tuple(self._points(stored, reads, signed)),
+            absorbed=absorbed,
+            internal=self.internal,
+            edge_order=tuple(order),
+        )
+
+    # --- what readers need -------------------------------------------------------------------
+
+    def _needs(self, representative: str) -> list[Precision]:
+        """The precision each reader of a class asks for; empty when only the outside reads it."""
+        scheme = self.scheme
+        needs = []
+        for tensor in self.members[representative]:
+            for node, _ in self.graph.consumers(tensor):
+                if node.op in MAC_OPS:
+                    needs.append(self.precisions[node.name])
+                elif node.op not in TRANSPARENT:
+                    needs.append(_at_least(scheme.precision, CAREFUL_BITS if node.op in CAREFUL_OPS else 0))
+        return needs
+
+    def _class_format(self, representative: str, signed: Mapping[str, bool]) -> TensorFormat | None:
+        members = self.members[representative]
+        if representative in self.high:
+            return self.scheme.high()
+        needs = self._needs(representative)
+        if not needs:
+            return None
+        widest = max(needs, key=lambda need: need.activation_bits)
+        is_signed = signed[representative]
+        if any(tensor in self.graph.inputs for tensor in members) and widest.activation.startswith("MOONS"):
+            return parse_tensor_format("INT8" if is_signed else "UINT8")
+        return widest.activation_format(signed=is_signed)
+
+    def _read_format(
+        self, node: Node, tensor: str, stored: TensorFormat | None, signed: Mapping[str, bool]
+    ) -> TensorFormat | None:
+        if stored is None or node.op not in MAC_OPS:
+            return stored
+        if tensor in self.graph.inputs or self._class_has_input(tensor):
+            return stored
+        own = self.precisions[node.name].activation_format(signed=signed[self.classes[tensor]])
+        return own if own.format.bits < stored.format.bits else stored
+
+    def _class_has_input(self, tensor: str) -> bool:
+        return any(member in self.graph.inputs for member in self.members[self.classes[tensor]])
+
+    # --- residuals ---------------------------------------------------------------------------
+
+    def _high_classes(self) -> frozenset[str]:
+        """The H set as tensor classes: operands and results of adds, seen through fused operators."""
+        graph = self.graph
+        high: set[str] = set()
+        for node in graph.nodes:
+            if node.op != "add":
+                continue
+            for tensor in (*node.inputs, self._stored_end(node.output)):
+                if tensor not in self.internal and tensor not in graph.inputs:
+                    high.add(self.classes[tensor])
+        for node in reversed(graph.nodes):
+            if node.op == "avg_pool" and self.classes[node.output] in high:
+                high.add(self.classes[node.inputs[0]])
+        return frozenset(high)
+
+    def _stored_end(self, tensor: str) -> str:
+        while tensor in self.internal:
+            tensor = self.graph.consumers(tensor)[0][0].output
+        return tensor
+
+    # --- signs -------------------------------------------------------------------------------
+
+    def _absorbed(self) -> frozenset[str]:
+        """ReLUs whose result a 1-bit quantizer reads: the sign itself is the non-linearity."""
+        absorbed = set()
+        for node in self.graph.nodes:
+            if node.op not in RELU_OPS or node.output in self.internal:
+                continue
+            needs = self._needs(self.classes[node.output])
+            if any(_levels_are_signs(need) for need in needs):
+                absorbed.add(node.name)
+        return frozenset(absorbed)
+
+    def _signed(self, absorbed: frozenset[str]) -> dict[str, bool]:
+        """Class -> can it hold values below zero."""
+        tensor_signed: dict[str, bool] = dict.fromkeys(self.graph.inputs, self.image_signed)
+        for node in self.graph.nodes:
+            operands = [tensor_signed[tensor] for tensor in node.inputs]
+            if node.name in absorbed:
+                value = operands[0]
+            elif node.op in NON_NEGATIVE_OPS:
+                value = False
+            elif node.op in TRANSPARENT or node.op in (
+                "avg_pool",
+                "global_avg_pool",
+                "mean",
+                "add",
+                "dropout",
+                "identity",
+            ):
+                value = any(operands)
+            else:
+                value = True
+            tensor_signed[node.output] = value
+        return {
+            representative: any(tensor_signed[tensor] for tensor in members)
+            for representative, members in self.members.items()
+        }
+
+    # --- where the quantizers go -------------------------------------------------------------
+
+    def _points(
+        self,
+        stored: Mapping[str, TensorFormat | None],
+        reads: Mapping[tuple[str, int], TensorFormat | None],
+        signed: Mapping[str, bool],
+    ) -> Iterable[QuantPoint]:
+        for tensor in (*self.graph.inputs, *(node.output for node in self.graph.nodes)):
+            format_ = stored[tensor]
+            if format_ is None:
+                continue
+            is_signed = signed[self.classes[tensor]]
+            uses = tuple((node.name, operand) for node, operand in self.graph.consumers(tensor))
+            producer = self.graph.producer(tensor)
+            if producer is None or producer.op not in TRANSPARENT:
+                kind: Literal["input", "stored"] = "input" if producer is None else "stored"
+                yield QuantPoint(tensor, tensor, format_, kind, uses, is_signed)
+            narrower: dict[TensorFormat, list[tuple[str, int]]] = {}
+            for use in uses:
+                own = reads[use]
+                if own is not None and own != format_:
+                    narrower.setdefault(own, []).append(use)
+            for own, readers in narrower.items():
+                name = f"{tensor}@{str(own).replace('/', '_')}"
+                yield QuantPoint(name, tensor, own, "read", tuple(readers), is_signed)
+
+
+def layer_precisions(graph: Graph, scheme: Scheme, internal: frozenset[str]) -> dict[str, Precision]:
+    """Precision of every MAC layer: overrides first, then depthwise, first, last, downsample, the rest."""
+    first, last = first_layers(graph), last_layers(graph)
+    layers = graph.mac_nodes()
+    for override in scheme.overrides:
+        if not any(fnmatch.fnmatchcase(node.name, override.pattern) for node in layers):
+            names = [node.name for node in layers]
+            near = difflib.get_close_matches(override.pattern, names, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"layers: {', '.join(names)}"
+            raise SchemeError(
+                f"scheme {str(scheme)!r}: override {override.pattern!r} matches no layer; {hint}"
+            )
+    found = {}
+    for node in layers:
+        precision = scheme.precision
+        bits: int | None = None
+        if node.name in first:
+            bits = scheme.first
+        elif node.name in last:
+            bits = scheme.last
+        elif scheme.downsample is not None and is_downsample(graph, node, internal):
+            bits = scheme.downsample
+        elif scheme.depthwise is not None and _is_depthwise(node):
+            bits = scheme.depthwise
+        if node.name in first and node.name in last and scheme.first and scheme.last:
+            bits = max(scheme.first, scheme.last)
+        if bits is not None:
+            precision = Precision(str(bits), str(bits))
+        for override in scheme.overrides:
+            if fnmatch.fnmatchcase(node.name, override.pattern):
+                precision = override.precision
+        found[node.name] = precision
+    return found
+
+
+def _is_depthwise(node: Node) -> bool:
+    groups = node.attributes.get("groups", 1)
+    return (
+        node.op == "conv"
+        and isinstance(groups, int)
+        and groups > 1
+        and groups == node.attributes["in_channels"]
+    )
+
+
+def _at_least(precision: Precision, bits: int) -> Precision:
+    if precision.activation_bits >= bits or not precision.activation.isdigit():
+        return precision
+    return Precision(precision.weight, str(bits))
+
+
+def _levels_are_signs(precision: Precision) -> bool:
+    return precision.activation_format(signed=True).format.bits == 1

@@ -1,0 +1,325 @@
+"""A Workload: everything one inference computes and stores, with Formats, ready to be priced."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from bitjoule.formats import TensorFormat, parse_tensor_format
+from bitjoule.scheme import Scheme, parse_scheme
+from bitjoule.workload.assign import Assignment, assign
+from bitjoule.workload.graph import FUSED, MAC_OPS, Attribute, Graph, GraphError, Node
+from bitjoule.workload.layer import Layer, layer_of
+from bitjoule.workload.pipeline import pipeline_end
+
+__all__ = ["Operation", "StoredTensor", "Workload", "workload_of"]
+
+RENAMES = frozenset({"flatten", "reshape", "transpose", "slice", "pad", "concat", "identity", "dropout"})
+"""Operators that only rename stored values: no step of their own."""
+
+ACCUMULATOR_FORMAT = "INT32"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operator that is not a multiply-accumulate: pooling, an add of its own, a normalisation.
+
+    `fused_into` names the layer whose pipeline runs it (batch norm, activation, residual add), or is "".
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    elements: int
+    fused_into: str = ""
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor that lives in memory. A Format of None means FLOAT32."""
+
+    name: str
+    elements: int
+    format: TensorFormat | None
+    role: Literal["input", "feature", "output"]
+
+    @property
+    def bits(self) -> int:
+        """Storage bits of one value."""
+        return 32 if self.format is None else int(self.format.format.bits)
+
+    @property
+    def size_bits(self) -> int:
+        """Storage of the whole tensor."""
+        return self.elements * self.bits
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The layers of a network in running order, its other operations, its stored tensors.
+
+    `order` names the steps that run one after another: layers, and operations that are not fused.
+    """
+
+    network: str
+    scheme: str
+    layers: tuple[Layer, ...]
+    operations: tuple[Operation, ...] = ()
+    tensors: Mapping[str, StoredTensor] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    parameters: int = 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def weight_elements(self) -> int:
+        """Weights of all layers, without biases."""
+        return sum(layer.weight_elements for layer in self.layers)
+
+    @property
+    def bias_elements(self) -> int:
+        """Biases of all layers."""
+        return sum(layer.bias_elements for layer in self.layers)
+
+    @property
+    def output_elements(self) -> int:
+        """Results of all layers, before pooling, logits included."""
+        return sum(layer.output_elements for layer in self.layers)
+
+    @property
+    def weight_bits(self) -> int:
+        """Storage of all weights."""
+        return sum(layer.weight_elements * layer.weight_bits for layer in self.layers)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name; `GraphError` lists the names when there is none."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        names = ", ".join(layer.name for layer in self.layers)
+        raise GraphError(f"workload {self.network!r} has no layer {name!r}; layers: {names}")
+
+    def to_json(self) -> dict[str, object]:
+        """A JSON document; `from_json` reads it back exactly."""
+        return {
+            "schema": "bitjoule.workload/1",
+            "network": self.network,
+            "scheme": self.scheme,
+            "parameters": self.parameters,
+            "layers": [layer.to_json() for layer in self.layers],
+            "operations": [
+                {
+                    "name": operation.name,
+                    "kind": operation.kind,
+                    "inputs": list(operation.inputs),
+                    "output": operation.output,
+                    "elements": operation.elements,
+                    "fused_into": operation.fused_into,
+                    "attributes": {
+                        key: list(value) if isinstance(value, tuple) else value
+                        for key, value in operation.attributes.items()
+                    },
+                }
+                for operation in self.operations
+            ],
+            "tensors": [
+                {
+                    "name": tensor.name,
+                    "elements": tensor.elements,
+                    "format": None if tensor.format is None else str(tensor.format),
+                    "role": tensor.role,
+                }
+                for tensor in self.tensors.values()
+            ],
+            "order": list(self.order),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, object]) -> Workload:
+        """The Workload of a document that `to_json` wrote; `GraphError` for anything else."""
+        if not isinstance(document, Mapping) or document.get("schema") != "bitjoule.workload/1":
+            found = document.get("schema") if isinstance(document, Mapping) else type(document).__name__
+            raise GraphError(f"a workload document has schema 'bitjoule.workload/1', not {found!r}")
+        entries: dict[str, list[dict[str, object]]] = {
+            key: list(document[key])  # type: ignore[call-overload]
+            for key in ("layers", "operations", "tensors")
+        }
+        tensors = {}
+        for entry in entries["tensors"]:
+            text = entry.pop("format") if "format" in entry else None
+            tensor_format = None if text is None else parse_tensor_format(str(text))
+            tensors[str(entry["name"])] = StoredTensor(format=tensor_format, **entry)  # type: ignore[arg-type]
+        return cls(
+            network=str(document["network"]),
+            scheme=str(document["scheme"]),
+            layers=tuple(Layer.from_json(entry) for entry in entries["layers"]),
+            operations=tuple(_operation(entry) for entry in entries["operations"]),
+            tensors=tensors,
+            order=tuple(document["order"]),  # type: ignore[arg-type]
+            parameters=int(document["parameters"]),  # type: ignore[call-overload]
+        )
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _operation(entry: Mapping[str, object]) -> Operation:
+    values = dict(entry)
+    values["inputs"] = tuple(values["inputs"])  # type: ignore[arg-type]
+    values["attributes"] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in values["attributes"].items()  # type: ignore[attr-defined]
+    }
+    return Operation(**values)  # type: ignore[arg-type]
+
+
+def workload_of(graph: Graph, scheme: Scheme | str = "float32", *, image_signed: bool = True) -> Workload:
+    """What one inference of `graph` computes and stores under `scheme`.
+
+    Raises:
+        SchemeError: the scheme does not parse, or an override matches no layer.
+        GraphError: a shape that does not fit its operator, or a network without layers.
+    """
+    parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
+    if not graph.mac_nodes():
+        raise GraphError(
+            f"graph {graph.name!r} has no convolution, linear layer or matrix product: nothing to cost"
+        )
+    return _Counter(graph, parsed, assign(graph, parsed, image_signed=image_signed)).workload()
+
+
+class _Counter:
+    """Walks a graph once: names of stored tensors, fused operators, steps."""
+
+    def __init__(self, graph: Graph, scheme: Scheme, assignment: Assignment) -> None:
+        self.graph = graph
+        self.scheme = scheme
+        self.assignment = assignment
+        self.root = self._roots()
+
+    def workload(self) -> Workload:
+        graph = self.graph
+        owner = self._owners()
+        layers: list[Layer] = []
+        operations: list[Operation] = []
+        order: list[str] = []
+        for node in graph.nodes:
+            if node.op in MAC_OPS:
+                layers.append(self._layer(node, owner))
+                order.append(node.name)
+            elif node.op not in RENAMES and node.op != "constant":
+                fused = owner.get(node.name, "")
+                operations.append(self._operation(node, fused))
+                if not fused:
+                    order.append(node.name)
+        stored: dict[str, None] = {}
+        for layer in layers:
+            stored.update(dict.fromkeys((*layer.inputs, layer.output)))
+        for operation in operations:
+            stored.update(dict.fromkeys((*operation.inputs, operation.output)))
+        return Workload(
+            network=graph.name,
+            scheme=str(self.scheme),
+            layers=tuple(layers),
+            operations=tuple(operations),
+            tensors={name: self._stored(name) for name in stored if name not in self.assignment.internal},
+            order=tuple(order),
+            parameters=self._parameters(),
+        )
+
+    def _roots(self) -> dict[str, str]:
+        """Tensor -> the stored tensor it is a renaming of (concat: itself)."""
+        root = {tensor: tensor for tensor in self.graph.tensors}
+        for node in self.graph.nodes:
+            if node.op in RENAMES and len(node.inputs) == 1 and node.output not in self.assignment.internal:
+                root[node.output] = root[node.inputs[0]]
+        return root
+
+    def _owners(self) -> dict[str, str]:
+        """Fused operator -> the step whose pipeline it runs in."""
+        owner: dict[str, str] = {}
+        for node in self.graph.nodes:
+            if node.op not in FUSED and node.op != "add":
+                continue
+            for tensor in node.inputs:
+                if tensor in self.assignment.internal:
+                    producer = self.graph.producer(tensor)
+                    if producer is not None:
+                        owner[node.name] = owner.get(producer.name, producer.name)
+        return owner
+
+    def _layer(self, node: Node, owner: Mapping[str, str]) -> Layer:
+        shape = layer_of(self.graph, node)
+        assignment = self.assignment
+        end = pipeline_end(self.graph, node, assignment.internal)
+        operands = [self.root[tensor] for tensor in node.inputs]
+        shortcuts = [
+            self.root[tensor]
+            for fused in self.graph.nodes
+            if owner.get(fused.name) == node.name and fused.op == "add"
+            for tensor in fused.inputs
+            if tensor not in assignment.internal
+        ]
+        output_format = assignment.stored[end]
+        if output_format is None:
+            output_format = parse_tensor_format("FLOAT32" if self.scheme.is_float32 else ACCUMULATOR_FORMAT)
+        weight_format = assignment.weights.get(node.name)
+        if weight_format is None:
+            weight_format = assignment.reads[node.name, 1]
+        return Layer(
+            **{
+                **{key: getattr(shape, key) for key in shape.__dataclass_fields__},
+                "inputs": tuple(dict.fromkeys((*operands, *shortcuts))),
+                "output": self.root[end],
+                "weight_format": weight_format,
+                "input_format": assignment.reads[node.name, 0],
+                "output_format": output_format,
+                "reads_network_input": self.root[node.inputs[0]] in self.graph.inputs,
+            }
+        )
+
+    def _operation(self, node: Node, fused: str) -> Operation:
+        return Operation(
+            name=node.name,
+            kind=node.op,
+            inputs=tuple(
+                self.root[tensor] for tensor in node.inputs if tensor not in self.assignment.internal
+            ),
+            output=self.root[node.output],
+            elements=self.graph.tensors[node.output].elements,
+            fused_into=fused,
+            attributes=dict(node.attributes),
+        )
+
+    def _stored(self, name: str) -> StoredTensor:
+        role: Literal["input", "feature", "output"] = "feature"
+        if name in self.graph.inputs:
+            role = "input"
+        elif any(self.root[tensor] == name for tensor in self.graph.outputs):
+            role = "output"
+        tensor_format = self.assignment.stored[name]
+        if tensor_format is None and not self.scheme.is_float32:
+            tensor_format = parse_tensor_format(ACCUMULATOR_FORMAT)
+        return StoredTensor(name, self.graph.tensors[name].elements, tensor_format, role)
+
+    def _parameters(self) -> int:
+        total = 0
+        for node in self.graph.nodes:
+            for shape in node.parameters.values():
+                size = 1
+                for extent in shape:
+                    size *= extent
+                total += size
+        return total
