@@ -39,8 +39,8 @@ class OneBitIntegerWarning(UserWarning):
 class Integer(Format):
     """Uniform integer levels ``min_level .. max_level``: ``clamp(round(x / scale) + zero_point)``.
 
-    Build it by name (``parse_format``) or by ``signed_integer``, ``unsigned_integer``, ``ternary``. Rounds half
-    to even unless told otherwise. Only INT and UINT take a zero-point (``affine``).
+    Build it by name (``parse_format``) or by ``signed_integer``, ``unsigned_integer``, ``ternary``. Rounds
+    half to even unless told otherwise. Only INT and UINT take a zero-point (``affine``).
 
     >>> signed_integer(4).quantize([-9.0, 0.5, 1.5])
     array([-8,  0,  2])

@@ -1,7 +1,7 @@
 """Values in, values out: the one division ``x / scale`` and the one product ``scale * (level - zero_point)``.
 
-The quotient is a single IEEE division in the precision of ``x``, never a product with a reciprocal: 0.15 / 0.1
-is 1.5 in float32 and 1.4999999999999998 in float64, and the two round to different levels.
+The quotient is a single IEEE division in the precision of ``x``, never a product with a reciprocal:
+0.15 / 0.1 is 1.5 in float32 and 1.4999999999999998 in float64, and the two round to different levels.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class Scaling:
         ``tensor`` one scale; ``channel`` one per index of ``axis``; ``group`` the tensor is flattened to
         (axis, everything else in C order) and cut into runs of ``group_size``, the last run may be shorter.
     kind
-        ``float`` a float32; ``pot`` a power of two 2**k, k in -126 .. 127; ``dyadic`` m * 2**-e with m an integer
-        of exactly ``mantissa_bits`` bits.
+        ``float`` a float32; ``pot`` a power of two 2**k, k in -126 .. 127; ``dyadic`` m * 2**-e with m an
+        integer of exactly ``mantissa_bits`` bits.
 
     >>> str(Scaling("group", 128, "dyadic"))
     '/group128*dyadic'
@@ -53,7 +53,7 @@ class Scaling:
         if self.granularity == "group" and self.group_size < 1:
             raise ValueError(f"a group holds at least 1 element, not {self.group_size}; write /group128")
         if self.granularity != "group" and self.group_size != 0:
-            raise ValueError(f"group_size {self.group_size} needs granularity 'group', not {self.granularity!r}")
+            raise ValueError(f"group_size {self.group_size} needs granularity group, not {self.granularity}")
         low, high = _DYADIC_BITS
         if self.kind == "dyadic" and not low <= self.mantissa_bits <= high:
             raise ValueError(f"dyadic takes {low} to {high} mantissa bits, not {self.mantissa_bits}")
@@ -122,8 +122,9 @@ class Scaling:
     def snap(self, scale: ArrayLike, mode: Literal["ceil", "nearest"] = "ceil") -> NDArray[np.float64]:
         """The nearest scales of this kind, as float64.
 
-        ``mode`` is for ``pot``: ``ceil`` is 2**ceil(log2 s), which never clips more (TQT, Jain et al. 2020, arXiv
-        1903.08066); ``nearest`` is 2**round(log2 s). ``float`` and ``dyadic`` always go to the nearest, half even.
+        ``mode`` is for ``pot``: ``ceil`` is 2**ceil(log2 s), which never clips more (TQT, Jain et al. 2020,
+        arXiv 1903.08066); ``nearest`` is 2**round(log2 s). ``float`` and ``dyadic`` always go to the nearest,
+        half even.
 
         >>> Scaling(kind="pot").snap([0.3, 0.5])
         array([0.5, 0.5])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TensorFormat", "parse_tensor_format"]
 
-_AFFINE = re.compile(r"U?INT[0-9]+(_NARROW)?")
+_DEFAULT = Scaling()
 _UNSCALED = ("FP16", "BF16", "FLOAT32")
 
 
@@ -32,34 +32,29 @@ class TensorFormat:
     """
 
     format: Format
-    scaling: Scaling = Scaling()
+    scaling: Scaling = _DEFAULT
 
     def __post_init__(self) -> None:
-        name, scaling = self.format.name, self.scaling
-        if scaling.zero_point and not _AFFINE.fullmatch(name):
-            raise ValueError(f"{name}{scaling}: only INT and UINT formats have a zero-point; drop '+zp'")
-        if scaling != Scaling() and self.fixed_scale is not None:
-            raise ValueError(f"{name}{scaling}: {name} has the fixed scale {self.fixed_scale}; drop '{scaling}'")
-
-    @property
-    def fixed_scale(self) -> float | None:
-        """The one scale of a MOONS format, else None."""
-        scale = getattr(self.format, "fixed_scale", None)
-        return None if scale is None else float(scale)
+        name, fixed = self.format.name, self.format.fixed_scale
+        if self.scaling != _DEFAULT and fixed is not None:
+            raise ValueError(f"{name} has the fixed scale {fixed}; drop '{self.scaling}'")
+        if self.scaling.zero_point and not self.format.affine:
+            raise ValueError(f"{name} has no zero-point, only INT and UINT formats do; drop '+zp'")
 
     def overhead_bits(self, shape: tuple[int, ...], axis: int = 0) -> int:
         """Storage bits of scales and zero-points.
 
         None are stored for a fixed scale, nor for FP16, BF16 and FLOAT32 unless their scaling is named.
         """
-        if self.scaling == Scaling() and (self.fixed_scale is not None or self.format.name in _UNSCALED):
+        unscaled = self.format.fixed_scale is not None or self.format.name in _UNSCALED
+        if unscaled and self.scaling == _DEFAULT:
             return 0
         return self.scaling.overhead_bits(shape, axis, self.format.bits)
 
     def bits_per_element(self, shape: tuple[int, ...], axis: int = 0, bits: float | None = None) -> float:
         """Storage bits of one element with its share of the scales.
 
-        ``bits`` replaces the width of a code where it is packed more densely: ``packing.TRIT_BITS`` for TERNARY.
+        ``bits`` replaces the width of a code where it is packed more densely: ``TRIT_BITS`` for TERNARY.
 
         >>> parse_tensor_format("INT4/group128").bits_per_element((64, 256))
         4.25
@@ -72,15 +67,15 @@ class TensorFormat:
     def scale_of(self, threshold: ArrayLike) -> NDArray[np.float64]:
         """The snapped scale at which ``threshold`` (a clipping value > 0) is the largest level.
 
-        ``threshold / max_level``; for full-range signed INT under ``pot`` ``threshold / |min_level|``, as in TQT
-        (Jain et al. 2020, arXiv 1903.08066), so that a threshold 2**k gives a scale 2**(k-b+1).
+        ``threshold / max_level``; for full-range signed INT under ``pot`` ``threshold / |min_level|``, as in
+        TQT (Jain et al. 2020, arXiv 1903.08066), so that a threshold 2**k gives a scale 2**(k-b+1).
 
         >>> float(parse_tensor_format("INT8*pot").scale_of(1.0))
         0.0078125
         """
-        if self.fixed_scale is not None:
-            return np.full(np.shape(threshold), self.fixed_scale)
         f = self.format
+        if f.fixed_scale is not None:
+            return np.full(np.shape(threshold), f.fixed_scale)
         top = float(f.max_level)
         if f.kind == "integer" and self.scaling.kind == "pot":
             top = float(max(f.max_level, -f.min_level))
