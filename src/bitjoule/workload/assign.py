@@ -99,7 +99,7 @@ class _Assigner:
         self.image_signed = image_signed
         self.internal = internal_tensors(graph, fuse_adds=scheme.preadd == "acc")
         self.classes = class_of(graph)
-        self.precisions = layer_precisions(graph, scheme, self.internal)
+        self.precisions = layer_precisions(graph, scheme)
         self.members: dict[str, list[str]] = {}
         for tensor in graph.tensors:
             self.members.setdefault(self.classes[tensor], []).append(tensor)
@@ -267,7 +267,7 @@ class _Assigner:
                 yield QuantPoint(name, tensor, own, "read", tuple(readers), is_signed)
 
 
-def layer_precisions(graph: Graph, scheme: Scheme, internal: frozenset[str]) -> dict[str, Precision]:
+def layer_precisions(graph: Graph, scheme: Scheme) -> dict[str, Precision]:
     """Precision of every MAC layer: overrides first, then depthwise, first, last, downsample, the rest."""
     first, last = first_layers(graph), last_layers(graph)
     layers = graph.mac_nodes()
@@ -287,7 +287,7 @@ def layer_precisions(graph: Graph, scheme: Scheme, internal: frozenset[str]) -> 
             bits = scheme.first
         elif node.name in last:
             bits = scheme.last
-        elif scheme.downsample is not None and is_downsample(graph, node, internal):
+        elif scheme.downsample is not None and is_downsample(graph, node):
             bits = scheme.downsample
         elif scheme.depthwise is not None and _is_depthwise(node):
             bits = scheme.depthwise

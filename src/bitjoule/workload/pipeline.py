@@ -2,7 +2,8 @@
 
 A multiply-accumulate operator, the batch norm and activation that follow it, and (with `fuse_adds`)
 the residual add that takes its result run as one pipeline; only the end of a pipeline is stored.
-Of the operands of an add at most one can come straight from an accumulator: the one computed last.
+Of the operands of an add at most one can come straight from an accumulator, so that layer runs last: the
+main path where the shortcut has a convolution of its own, else the layer computed last.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ __all__ = ["class_of", "first_layers", "internal_tensors", "is_downsample", "las
 def internal_tensors(graph: Graph, *, fuse_adds: bool) -> frozenset[str]:
     """Tensors that live in accumulators only.
 
-    `fuse_adds`: an add takes the conv result that is computed last without storing it
-    (`preadd=acc`, training.md section 2).
+    `fuse_adds`: an add takes one conv result without storing it (`preadd=acc`, training.md section 2).
     """
     internal: set[str] = set()
     step = {node.output: index for index, node in enumerate(graph.nodes)}
@@ -39,18 +39,25 @@ def internal_tensors(graph: Graph, *, fuse_adds: bool) -> frozenset[str]:
                 for tensor in dict.fromkeys(node.inputs)
                 if len(graph.consumers(tensor)) == 1
                 and tensor not in graph.outputs
-                and _pipeline_root_is_mac(graph, tensor, internal)
+                and (root := _pipeline_root(graph, tensor, internal)) is not None
+                and root.op in MAC_OPS
             ]
             if fresh:
-                internal.add(max(fresh, key=step.__getitem__))
+                shortcut = {tensor: _is_shortcut(graph, tensor, internal) for tensor in fresh}
+                internal.add(max(fresh, key=lambda tensor: (not shortcut[tensor], step[tensor])))
     return frozenset(internal)
 
 
-def _pipeline_root_is_mac(graph: Graph, tensor: str, internal: set[str]) -> bool:
+def _pipeline_root(graph: Graph, tensor: str, internal: set[str]) -> Node | None:
     producer = graph.producer(tensor)
     while producer is not None and producer.op in FUSED and producer.inputs[0] in internal:
         producer = graph.producer(producer.inputs[0])
-    return producer is not None and producer.op in MAC_OPS
+    return producer
+
+
+def _is_shortcut(graph: Graph, tensor: str, internal: set[str]) -> bool:
+    root = _pipeline_root(graph, tensor, internal)
+    return root is not None and is_downsample(graph, root)
 
 
 def pipeline_end(graph: Graph, node: Node, internal: frozenset[str]) -> str:
@@ -111,7 +118,7 @@ def last_layers(graph: Graph) -> frozenset[str]:
     return frozenset(last)
 
 
-def is_downsample(graph: Graph, node: Node, internal: frozenset[str]) -> bool:
+def is_downsample(graph: Graph, node: Node) -> bool:
     """True for the 1x1 convolution on a shortcut: an add takes its result, its input has other readers."""
     if node.op != "conv" or set(node.ints("kernel", 2, 1)) != {1}:
         return False

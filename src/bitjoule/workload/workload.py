@@ -215,7 +215,7 @@ class _Counter:
         layers: list[Layer] = []
         operations: list[Operation] = []
         order: list[str] = []
-        for node in graph.nodes:
+        for node in self._running_order(owner):
             if node.op in MAC_OPS:
                 layers.append(self._layer(node, owner))
                 order.append(node.name)
@@ -259,6 +259,15 @@ class _Counter:
                     if producer is not None:
                         owner[node.name] = owner.get(producer.name, producer.name)
         return owner
+
+    def _running_order(self, owner: Mapping[str, str]) -> list[Node]:
+        """The nodes, each layer moved to the last add fused into it: its other operand must be there."""
+        position = {node.name: index for index, node in enumerate(self.graph.nodes)}
+        due = dict(position)
+        for node in self.graph.nodes:
+            if node.op == "add" and node.name in owner:
+                due[owner[node.name]] = position[node.name]
+        return sorted(self.graph.nodes, key=lambda node: (due[node.name], position[node.name]))
 
     def _layer(self, node: Node, owner: Mapping[str, str]) -> Layer:
         shape = layer_of(self.graph, node)

@@ -1,0 +1,111 @@
+"""Scheme names: canonical printing, round trips, defaults, and the texts of the errors."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitjoule.scheme import Scheme, SchemeError, parse_scheme
+
+CANONICAL = {
+    "w8a8": "int8", "int8": "int8", "int4": "w4a4", "W4A4": "w4a4", "w04a4": "w4a4", "hpr16-w4a4": "hpr-w4a4",
+    "hpr12-w4a4": "hpr12-w4a4", "hpr-w8a8": "hpr-int8", "moons4": "moons-4", "FLOAT32": "float32",
+    "w4a4[first=8,last=8,preadd=acc]": "w4a4", "w4a4[last=same]": "w4a4[last=same]", "ternary": "ternary",
+    "wTERNARYa8": "ternary", "hpr-w4a4[preadd=h]": "hpr-w4a4", "w1a1[downsample=8]": "w1a1",
+    "w4a4{layer3.*:w8a8, linear:w2a8}": "w4a4{layer3.*:w8a8,linear:w2a8}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "name"), CANONICAL.items())
+def test_prints_canonically(text: str, name: str) -> None:
+    assert str(parse_scheme(text)) == name
+    assert parse_scheme(name) == parse_scheme(text)
+
+
+@given(
+    weight=st.integers(1, 16),
+    activation=st.integers(1, 16),
+    hpr=st.sampled_from(["", "hpr-", "hpr12-"]),
+    first=st.sampled_from(["", "first=8", "first=same", "first=6"]),
+    preadd=st.sampled_from(["", "preadd=b", "preadd=h"]),
+    override=st.sampled_from(["", "{conv*:w8a8}", "{a.b:w2a4,c:wTERNARYa8}"]),
+)
+def test_round_trip(weight: int, activation: int, hpr: str, first: str, preadd: str, override: str) -> None:
+    options = ",".join(filter(None, (first, preadd)))
+    scheme = parse_scheme(f"{hpr}w{weight}a{activation}{f'[{options}]' if options else ''}{override}")
+    assert parse_scheme(str(scheme)) == scheme
+    assert str(parse_scheme(str(scheme))) == str(scheme)
+
+
+def test_formats_of_common_schemes() -> None:
+    w4a4 = parse_scheme("w4a4")
+    assert (str(w4a4.weights), str(w4a4.activation(signed=True)), str(w4a4.activation(signed=False))) == (
+        "INT4_NARROW/channel",
+        "INT4",
+        "UINT4",
+    )
+    assert (w4a4.first, w4a4.last, w4a4.downsample, w4a4.preadd) == (8, 8, None, "acc")
+    binary = parse_scheme("w1a1")
+    assert (str(binary.weights), str(binary.activation(signed=False))) == ("BIPOLAR/channel", "BIPOLAR")
+    assert (binary.first, binary.downsample) == (8, 8)
+    moons = parse_scheme("moons-4")
+    assert (str(moons.weights), str(moons.activation(signed=False))) == ("MOONS4", "MOONS4_RELU")
+    assert (moons.first, moons.last) == (None, None)
+    assert str(parse_scheme("moons-1").activation(signed=False)) == "MOONS1"
+    assert str(parse_scheme("fp16").weights) == "FP16"
+    assert str(parse_scheme("hpr12-w4a4").high()) == "INT12"
+
+
+def test_hpr_that_equals_sp() -> None:
+    assert parse_scheme("hpr-fp16").hpr_is_sp
+    assert parse_scheme("hpr8-int8").hpr_is_sp
+    assert not parse_scheme("hpr-w4a4").hpr_is_sp
+    assert not parse_scheme("fp16").hpr_is_sp
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("w4a4x", "unknown scheme 'w4a4x', did you mean 'w4a4'?"),
+        ("int0", "scheme 'int0': weights take 1 to 16 bits, not 0"),
+        ("w4a17", "scheme 'w4a17': activations take 1 to 16 bits, not 17"),
+        (
+            "w4a4[frist=8]",
+            "scheme 'w4a4[frist=8]': unknown option 'frist=8'; options: first=8, last=8, downsample=8, "
+            "depthwise=8 (bits or same), preadd=acc|b|h",
+        ),
+        ("w4a4[first=33]", "scheme 'w4a4[first=33]': first must be 1 to 16 bits or same, not '33'"),
+        ("w4a4[preadd=x]", "scheme 'w4a4[preadd=x]': preadd must be acc, b or h, not 'x'"),
+        ("w4a4{fc}", "scheme 'w4a4{fc}': override 'fc' must be PATTERN:wXaY, such as layer3.*:w8a8"),
+        ("hpr40-w4a4", "scheme 'hpr40-w4a4': the residual width of hpr must be 2 to 16 bits, not 40"),
+    ],
+)
+def test_errors_name_the_part_and_the_mend(text: str, message: str) -> None:
+    with pytest.raises(SchemeError) as caught:
+        parse_scheme(text)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("text", ["", "quantize", "w4", "4a4", "w4a4{", "w4a4]", "hpr-", "moons-17"])
+def test_nonsense_is_refused(text: str) -> None:
+    with pytest.raises(SchemeError):
+        parse_scheme(text)
+
+
+def test_a_scheme_is_a_text() -> None:
+    with pytest.raises(SchemeError, match="a scheme is a text such as w4a4"):
+        parse_scheme(4)  # type: ignore[arg-type]
+
+
+def test_hash_is_stable_across_processes() -> None:
+    code = "from bitjoule.scheme import parse_scheme; print(parse_scheme('hpr-w4a4').hash)"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == parse_scheme("hpr16-w4a4").hash
+    assert parse_scheme("w4a4").hash != parse_scheme("w4a8").hash
+
+
+def test_schemes_are_values() -> None:
+    assert {parse_scheme("w8a8"), parse_scheme("int8")} == {parse_scheme("int8")}
+    assert isinstance(parse_scheme("int8"), Scheme)
