@@ -1,6 +1,7 @@
 """Networks and data: every network takes `width=`, every dataset says how it was split and hashed."""
 
 from bitjoule.zoo.cnv import cnv
+from bitjoule.zoo.data import DataError, Dataset, Preprocessing, Split, batches, data_card, load_dataset
 from bitjoule.zoo.ds_cnn import ds_cnn
 from bitjoule.zoo.mlp import lfc, sfc, tfc
 from bitjoule.zoo.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v2_cifar
@@ -12,13 +13,20 @@ from bitjoule.zoo.weights import WeightsError, load_weights
 from bitjoule.zoo.width import scaled
 
 __all__ = [
+    "DataError",
+    "Dataset",
     "NetworkCard",
+    "Preprocessing",
+    "Split",
     "WeightsError",
+    "batches",
     "build",
     "cnv",
+    "data_card",
     "ds_cnn",
     "input_shape",
     "lfc",
+    "load_dataset",
     "load_weights",
     "mobilenet_v1",
     "mobilenet_v2",
