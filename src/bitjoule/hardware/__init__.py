@@ -1,0 +1,28 @@
+"""Where it is computed: validated descriptions, presets, and energy tables with their sources."""
+
+from bitjoule.hardware.fault import Fault, HardwareError
+from bitjoule.hardware.load import load, preset_text, presets
+from bitjoule.hardware.mac_units import MacUnit, mac_energy_pj
+from bitjoule.hardware.memory_tables import dram_pj_per_bit, memory_energy_pj
+from bitjoule.hardware.scaled import scaled
+from bitjoule.hardware.schema import Hardware, MoonsSection, Provenance, Technology, TtaSection
+from bitjoule.hardware.technology import energy_factor
+
+__all__ = [
+    "Fault",
+    "Hardware",
+    "HardwareError",
+    "MacUnit",
+    "MoonsSection",
+    "Provenance",
+    "Technology",
+    "TtaSection",
+    "dram_pj_per_bit",
+    "energy_factor",
+    "load",
+    "mac_energy_pj",
+    "memory_energy_pj",
+    "preset_text",
+    "presets",
+    "scaled",
+]

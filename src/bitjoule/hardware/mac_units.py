@@ -1,0 +1,194 @@
+"""Energy of one multiply-accumulate as a function of both Formats.
+
+A unit is an anchor (one INT8 x INT8 MAC with its registers), a table of energies relative to it, and a rule
+for operands of different widths. The table is data: a format without a row is an error, never a default.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from bitjoule.formats import Format
+
+__all__ = [
+    "DOT32",
+    "INT8_ANCHORS",
+    "Anchor",
+    "MacUnit",
+    "MixedRule",
+    "add_pj",
+    "integer_width",
+    "mac_energy_pj",
+    "mul_pj",
+]
+
+MixedRule = Literal["max", "geomean", "composable", "serial_weights"]
+
+DOT32: Mapping[str, float] = MappingProxyType(
+    {
+        "BIPOLARxBIPOLAR": 0.038,
+        "INT2xINT2": 0.141,
+        "INT4xINT4": 0.366,
+        "INT8xINT8": 1.0,
+        "INT16xINT16": 2.96,
+        "POT4xINT4": 0.323,
+        "SPOT2xINT8": 0.776,
+        "FP16xFP16": 1.89,
+    }
+)
+"""Dot-product units on 32-bit words, registers included [measured: gates, Nangate 45 nm, random data]."""
+
+BRICK_BITS, COMPOSABLE_BITS, COMPOSABLE_PJ = 2, 8, 0.689
+"""Bit Fusion: 2-bit bricks, 8-bit unit, 0.689 pJ at 45 nm [published]; split by bricks [derived]."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A published or measured energy of one INT8 x INT8 MAC."""
+
+    name: str
+    energy_pj: float
+    status: Literal["published", "measured", "derived"]
+    cite: str
+
+
+INT8_ANCHORS: tuple[Anchor, ...] = (
+    Anchor("bitfusion45", 0.344, "published", "Bit Fusion fixed unit, 45 nm 500 MHz, synthesis table"),
+    Anchor("horowitz45", 0.3, "published", "Horowitz ISSCC 2014, 45 nm: mul8 0.2 + add32 0.1, no registers"),
+    Anchor("timeloop45", 0.315, "published", "Timeloop example ERT (Simba), mul8 and add16"),
+    Anchor("timeloop32", 0.207692, "published", "Timeloop example ERT (Eyeriss), mul8 and add16"),
+    Anchor("nangate45", 1.362, "measured", "gate level, Nangate 45 nm 1.1 V, with registers"),
+    Anchor("braintta22", 0.357, "derived", "fit to BrainTTA, 22 nm (arXiv 2211.11331)"),
+)
+"""Anchors to choose by technology; 0.344 pJ is the default at 45 nm."""
+
+
+@dataclass(frozen=True)
+class MacUnit:
+    """One kind of multiplier-accumulator.
+
+    `relative` maps "WEIGHTxACTIVATION" rows to energies relative to `anchor_pj`; "qkeras" is the fit of
+    google/qkeras at 45 nm, which overstates the gain of few bits (its exponent is 2, measured units have
+    1.37 to 1.55 per doubling). `psum_bits` is used by "qkeras" only.
+    """
+
+    anchor_pj: float
+    relative: Mapping[str, float] | Literal["qkeras"] = field(default_factory=lambda: DOT32)
+    mixed: MixedRule = "max"
+    psum_bits: int = 32
+
+
+def mac_energy_pj(unit: MacUnit, weight: Format, activation: Format) -> float:
+    """Energy in pJ of one MAC of `unit` on these operands.
+
+    Raises:
+        ValueError: a format, or a pair of formats, without a row in the unit's table.
+
+    >>> from bitjoule.formats import parse_format
+    >>> round(mac_energy_pj(MacUnit(0.344), parse_format("INT4"), parse_format("INT4")), 6)
+    0.125904
+    """
+    if isinstance(unit.relative, str):
+        wider = max(_integer_bits(unit, weight, activation))
+        return mul_pj(wider) + add_pj(unit.psum_bits)
+    pair = unit.relative.get(f"{_row_name(weight)}x{_row_name(activation)}")
+    plain = integer_width(weight) is not None and integer_width(activation) is not None
+    if pair is not None and (unit.mixed in ("max", "geomean") or not plain):
+        return unit.anchor_pj * pair
+    b_w, b_a = _integer_bits(unit, weight, activation)
+    if unit.mixed == "composable":
+        if max(b_w, b_a) > COMPOSABLE_BITS:
+            raise ValueError(
+                f"a composable unit takes 1 to 8 bits, not {weight.name} x {activation.name}; "
+                "choose mixed: max or geomean for wider operands"
+            )
+        bricks = math.ceil(b_w / BRICK_BITS) * math.ceil(b_a / BRICK_BITS)
+        return COMPOSABLE_PJ * bricks / (COMPOSABLE_BITS // BRICK_BITS) ** 2
+    if unit.mixed == "serial_weights":
+        return b_w * unit.anchor_pj * _at(unit.relative, b_a, weight, activation) / b_a
+    if unit.mixed == "geomean":
+        product = _at(unit.relative, b_w, weight, activation) * _at(unit.relative, b_a, weight, activation)
+        return unit.anchor_pj * math.sqrt(product)
+    return unit.anchor_pj * _at(unit.relative, max(b_w, b_a), weight, activation)
+
+
+def add_pj(bits: float) -> float:
+    """Integer addition at 45 nm [published fit, google/qkeras]."""
+    return 0.003125 * bits
+
+
+def mul_pj(bits: float) -> float:
+    """Integer multiplication at 45 nm [published fit, google/qkeras].
+
+    >>> round(mul_pj(16), 4), round(mul_pj(4), 4)
+    (0.7833, 0.0521)
+    """
+    return 0.002994791667 * bits * bits + 0.001041666667 * bits
+
+
+_UNIFORM = re.compile(r"(?:U?INT|MOONS|MIDRISE)([0-9]+)(?:_NARROW|_RELU)?")
+
+
+def integer_width(format_: Format) -> int | None:
+    """Width of a format that a plain integer unit takes, None for any other.
+
+    >>> from bitjoule.formats import parse_format
+    >>> integer_width(parse_format("UINT4")), integer_width(parse_format("TERNARY"))
+    (4, 2)
+    """
+    if format_.name == "BIPOLAR":
+        return 1
+    if format_.name == "TERNARY":
+        return 2
+    match = _UNIFORM.fullmatch(format_.name)
+    return int(match[1]) if match else None
+
+
+def _row_name(format_: Format) -> str:
+    """The name a table row uses: signed, unsigned, narrow and MOONS formats of one width share a row."""
+    bits = integer_width(format_)
+    return format_.name if bits is None else "BIPOLAR" if bits == 1 else f"INT{bits}"
+
+
+def _integer_bits(unit: MacUnit, weight: Format, activation: Format) -> tuple[int, int]:
+    b_w, b_a = integer_width(weight), integer_width(activation)
+    if b_w is None or b_a is None:
+        raise _no_row(unit.relative, weight, activation)
+    return b_w, b_a
+
+
+def _square_rows(relative: Mapping[str, float]) -> dict[int, float]:
+    """bits -> relative energy, of the rows with two integer operands of one width."""
+    rows = {}
+    for name, value in relative.items():
+        match = re.fullmatch(r"(BIPOLAR|INT[0-9]+)x\1", name)
+        if match:
+            rows[1 if match[1] == "BIPOLAR" else int(match[1][3:])] = value
+    return rows
+
+
+def _at(relative: Mapping[str, float], bits: int, weight: Format, activation: Format) -> float:
+    """rel(b): the row, or exp(linear in (log2 b, ln rel)) between its neighbours [derived]."""
+    rows = _square_rows(relative)
+    if bits in rows:
+        return rows[bits]
+    below, above = [b for b in rows if b < bits], [b for b in rows if b > bits]
+    if not below or not above:
+        raise _no_row(relative, weight, activation)
+    low, high = max(below), min(above)
+    share = math.log(bits / low) / math.log(high / low)
+    return math.exp((1 - share) * math.log(rows[low]) + share * math.log(rows[high]))
+
+
+def _no_row(relative: Mapping[str, float] | str, weight: Format, activation: Format) -> ValueError:
+    has = relative if isinstance(relative, str) else ", ".join(relative)
+    row = f"{_row_name(weight)}x{_row_name(activation)}"
+    return ValueError(
+        f"no energy for a MAC of {weight.name} x {activation.name} (rows: {has}); "
+        f'add a row under mac.relative of the hardware YAML, such as {{"{row}": 1.5}}'
+    )

@@ -1,0 +1,3 @@
+"""The shipped hardware descriptions, as YAML."""
+
+__all__: list[str] = []

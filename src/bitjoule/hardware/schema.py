@@ -1,0 +1,232 @@
+"""Schema `bitjoule.hardware/1`: what a hardware description may say, key by key.
+
+Numbers are strict (no booleans, no numbers in quotes, no NaN), keys are closed, and every number has a
+source: `source` of its section, or an entry of `sources` for that key, names a `provenance` entry; a key that
+the file leaves out has the default of this file, whose provenance stands beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+__all__ = [
+    "KINDS",
+    "SCHEMA",
+    "CyclePrices",
+    "Hardware",
+    "MoonsSection",
+    "OverheadSplit",
+    "Provenance",
+    "Technology",
+    "TtaSection",
+]
+
+SCHEMA = "bitjoule.hardware/1"
+KINDS = ("moons", "tta")
+"""Cost models that can be described."""
+
+Status = Literal["published", "measured", "derived", "assumed"]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _size(value: object) -> object:
+    """A size in bits, or `unbounded`."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if not whole and value != "unbounded":
+        raise PydanticCustomError("must", "must be a whole number of bits > 0, or unbounded")
+    return value
+
+
+def _share(value: float) -> float:
+    if not 0 < value < 1:
+        raise PydanticCustomError("must", "must be > 0 and < 1")
+    return value
+
+
+@dataclass(frozen=True)
+class DefaultSource:
+    """Where the default of a key comes from, when a file leaves the key out."""
+
+    status: Status
+    cite: str
+
+
+SizeBits = Annotated[int | Literal["unbounded"], BeforeValidator(_size)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+NaturalNumber = Annotated[int, Field(ge=0)]
+Share = Annotated[float, AfterValidator(_share)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Provenance(_Closed):
+    """Where numbers come from: `status` says how sure, `cite` where to look."""
+
+    status: Status
+    cite: Name
+
+
+class Technology(_Closed):
+    """Silicon node, supply voltage, clock."""
+
+    node_nm: Positive
+    vdd_v: Positive
+    freq_mhz: Positive
+
+
+class MoonsSection(_Closed):
+    """Parameters and rules of the closed form of Moons et al. 2017 (arXiv 1711.00215); see `energy/moons.py`.
+
+    `weight_share` of the on-chip bits holds weights; of the rest `input_share` holds a layer's input, what
+    remains its output. `s_re_rule`: which weights are fetched again when they do not fit; `f_re_rule`: which
+    feature-map words; `mac_width_rule`: the width of a MAC whose operands differ.
+    """
+
+    e_mac16_pj: Annotated[
+        Positive, DefaultSource("assumed", "3.4 to 3.7 pJ in the sources, ratios do not depend on it")
+    ] = 3.7
+    exponent: Annotated[
+        Positive, DefaultSource("derived", "Moons et al. 2017, sign fixed so that fewer bits cost less")
+    ] = 1.25
+    dram_ratio: Annotated[
+        Positive, DefaultSource("published", "public restatement of Moons et al. 2017: 0.4608/0.0036")
+    ] = 128.0
+    main_ratio: Annotated[Positive, DefaultSource("published", "Moons et al. 2017")] = 2.0
+    local_ratio: Annotated[Positive, DefaultSource("published", "Moons et al. 2017")] = 1.0
+    p16: Annotated[
+        Positive, DefaultSource("published", "Moons et al. 2017: 64 16-bit MACs in the reference area")
+    ] = 64.0
+    input_bits: Annotated[Count, DefaultSource("published", "Moons et al. 2017: 8-bit images")] = 8
+    on_chip_bits: Annotated[SizeBits, DefaultSource("assumed", "4 Mb typical; 1 Mb = 2^20 bit")] = 4 * 2**20
+    weight_share: Annotated[Share, DefaultSource("assumed", "split between weights and activations")] = 0.5
+    input_share: Annotated[
+        Share, DefaultSource("published", "Moons et al. 2017: output half of the activation memory")
+    ] = 0.5
+    s_re_rule: Annotated[Literal["excess", "all"], DefaultSource("assumed", "only words that do not fit")] = (
+        "excess"
+    )
+    f_re_rule: Annotated[Literal["output_excess", "none"], DefaultSource("assumed", "output side only")] = (
+        "output_excess"
+    )
+    mac_width_rule: Annotated[Literal["geomean", "max"], DefaultSource("assumed", "width of a mixed MAC")] = (
+        "geomean"
+    )
+    first_layer_slices: Annotated[bool, DefaultSource("assumed", "open in the paper")] = False
+    biases_counted: Annotated[bool, DefaultSource("assumed", "biases count as weights")] = True
+    source: Name
+    sources: dict[str, Name] = Field(default_factory=dict)
+
+
+class CyclePrices(_Closed):
+    """Energy in pJ of one cycle of the full MAC array, by operand width."""
+
+    BIPOLAR: Positive
+    TERNARY: Positive
+    INT2: Positive
+    INT4: Positive
+    INT8: Positive
+
+
+class OverheadSplit(_Closed):
+    """Shares of the overhead of a cycle; they sum to 1."""
+
+    weight_memory: Positive
+    activation_memory: Positive
+    transport: Positive
+    instruction: Positive
+    clock_and_leakage: Positive
+
+
+class TtaSection(_Closed):
+    """Parameters of a BrainTTA-like transport-triggered core; see `energy/braintta.py`.
+
+    `lanes` output channels work at once, each on a word of `word_bits`. `depthwise`: `taps` (one tap per cycle,
+    32 channels) or `lanes` (a core that gathers taps into a word). Splits are data for reports, not prices.
+    """
+
+    model: Annotated[Literal["nominal"], DefaultSource("derived", "full window, additive epilogue")] = (
+        "nominal"
+    )
+    lanes: Count
+    word_bits: Count
+    e_cycle_pj: CyclePrices
+    e_overhead_pj: Positive
+    overhead_split: OverheadSplit
+    depthwise: Annotated[
+        Literal["taps", "lanes"], DefaultSource("derived", "what the core of tta.md does")
+    ] = "taps"
+    epilogue_cycles: Annotated[NaturalNumber, DefaultSource("assumed", "cycles per output vector")] = 2
+    pmem_bits: Annotated[SizeBits, DefaultSource("assumed", "weight memory")] = 4 * 2**20
+    dmem_bits: Annotated[SizeBits, DefaultSource("assumed", "feature-map memory")] = 4 * 2**20
+    dram_pj_per_bit: Annotated[Positive, DefaultSource("assumed", "LPDDR4; 4..20 in studies")] = 8.0
+    source: Name
+    sources: dict[str, Name] = Field(default_factory=dict)
+
+
+class Hardware(_Closed):
+    """A validated hardware description. Make it with `load`; every number in it has a provenance."""
+
+    schema_id: Literal["bitjoule.hardware/1"] = Field(alias="schema")
+    name: Name
+    kind: Literal["moons", "tta"]
+    technology: Technology | None = None
+    provenance: dict[str, Provenance] = Field(min_length=1)
+    moons: MoonsSection | None = None
+    tta: TtaSection | None = None
+    allow_unusual: bool = False
+
+    @property
+    def section(self) -> MoonsSection | TtaSection:
+        """The section of this hardware's kind."""
+        section = self.moons if self.kind == "moons" else self.tta
+        if section is None:
+            raise ValueError(f"hardware {self.name!r} of kind {self.kind} has no section {self.kind}")
+        return section
+
+    @cached_property
+    def hash(self) -> str:
+        """`sha256:...` of the canonical JSON without comments and provenance: what decides a cost."""
+        document = self.model_dump(by_alias=True, exclude={"provenance", "allow_unusual"})
+        for section in KINDS:
+            if isinstance(document[section], dict):
+                document[section] = {
+                    k: v for k, v in document[section].items() if k not in ("source", "sources")
+                }
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def source_of(self, key: str) -> Provenance:
+        """Where the number of `key` ("moons.dram_ratio", "tta.e_cycle_pj.INT4") comes from.
+
+        Raises:
+            KeyError: the section of this hardware's kind has no such key.
+        """
+        section_name, _, rest = key.partition(".")
+        first = rest.partition(".")[0]
+        fields = type(self.section).model_fields
+        if section_name != self.kind or first not in fields or first in ("source", "sources"):
+            raise KeyError(f"{key} is no key of hardware {self.name!r}; its keys start with {self.kind}.")
+        if first not in self.section.model_fields_set:
+            default = next(entry for entry in fields[first].metadata if isinstance(entry, DefaultSource))
+            return Provenance(status=default.status, cite=default.cite)
+        while rest:
+            if rest in self.section.sources:
+                return self.provenance[self.section.sources[rest]]
+            rest = rest.rpartition(".")[0]
+        return self.provenance[self.section.source]
+
+    def to_mapping(self) -> Mapping[str, object]:
+        """The description as plain data that `load` reads back to an equal Hardware."""
+        document: dict[str, object] = self.model_dump(by_alias=True, exclude_unset=True)
+        return document
