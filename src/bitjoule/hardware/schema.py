@@ -111,7 +111,7 @@ class MoonsSection(_Closed):
     on_chip_bits: Annotated[SizeBits, DefaultSource("assumed", "4 Mb typical; 1 Mb = 2^20 bit")] = 4 * 2**20
     weight_share: Annotated[Share, DefaultSource("assumed", "split between weights and activations")] = 0.5
     input_share: Annotated[
-        Share, DefaultSource("published", "Moons et al. 2017: output half of the activation memory")
+        Share, DefaultSource("published", "Moons et al. 2017: half of the activations")
     ] = 0.5
     s_re_rule: Annotated[Literal["excess", "all"], DefaultSource("assumed", "only words that do not fit")] = (
         "excess"
@@ -151,8 +151,8 @@ class OverheadSplit(_Closed):
 class TtaSection(_Closed):
     """Parameters of a BrainTTA-like transport-triggered core; see `energy/braintta.py`.
 
-    `lanes` output channels work at once, each on a word of `word_bits`. `depthwise`: `taps` (one tap per cycle,
-    32 channels) or `lanes` (a core that gathers taps into a word). Splits are data for reports, not prices.
+    `lanes` output channels work at once, each on a word of `word_bits`. `depthwise`: `taps` (one tap per
+    cycle, 32 channels) or `lanes` (a core that gathers taps into a word). Splits are for reports, not prices.
     """
 
     model: Annotated[Literal["nominal"], DefaultSource("derived", "full window, additive epilogue")] = (

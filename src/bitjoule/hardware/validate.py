@@ -225,11 +225,9 @@ def _window_faults(document: Mapping[str, object]) -> Iterator[Fault]:
             continue
         other = window.smaller if value > window.high else window.larger
         hint = f"; is it in {other}?" if other else ";"
-        yield Fault(
-            window.path,
-            f"{path_text(window.path)} = {_shown(value)} is outside {window.low:g}..{window.high:g} {window.unit}"
-            f"{hint} (set allow_unusual: true to keep it)",
-        )
+        usual = f"{window.low:g}..{window.high:g} {window.unit}"
+        text = f"{path_text(window.path)} = {_shown(value)} is outside {usual}{hint}"
+        yield Fault(window.path, f"{text} (set allow_unusual: true to keep it)")
 
 
 def _value(document: object, path: Path) -> Any:

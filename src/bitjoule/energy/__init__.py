@@ -1,0 +1,1 @@
+"""What it costs: energy, cycles and memory of one inference of a Workload on a Hardware."""
