@@ -29,8 +29,8 @@ class Format(Protocol):
     """A number format. Implementations are frozen dataclasses, hashable, equal by name.
 
     ``kind`` is ``integer`` for uniform levels of step 1, ``levels`` for any other set of integer levels,
-    ``float``, ``block`` (a shared scale per block) or ``vector`` (encodes whole rows). ``affine`` tells whether
-    it takes a zero-point; ``fixed_scale`` is the only scale it takes, None for any.
+    ``float``, ``block`` (a shared scale per block) or ``vector`` (encodes whole rows). ``affine`` tells
+    whether it takes a zero-point; ``fixed_scale`` is the only scale it takes, None for any.
 
     >>> from bitjoule.formats import parse_format
     >>> parse_format("INT4").quantize([0.26, -9.0], scale=0.1)

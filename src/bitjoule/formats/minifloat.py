@@ -42,9 +42,10 @@ class Minifloat(Format):
         code is a number (OCP MX element formats).
 
     Levels are float64. The sign of zero is kept; ``levels()`` lists zero once. A tie goes to the even integer
-    significand. Beyond the maximum, after rounding, ``quantize(overflow="saturate")`` gives the largest
-    number, also for infinite input, and ``overflow="ieee"`` infinity (IEEE) or NaN (FN); FINITE always
-    saturates. NaN becomes the positive quiet NaN, except in FINITE, which refuses it.
+    significand (without mantissa bits: to the larger power of two). Beyond the maximum, after rounding,
+    ``quantize(overflow="saturate")`` gives the largest number, also for infinite input, and
+    ``overflow="ieee"`` infinity (IEEE) or NaN (FN); FINITE always saturates. NaN becomes the positive quiet
+    NaN, except in FINITE, which refuses it.
 
     >>> minifloat(4, 3).encode([1.0, 465.0, -2.6]), minifloat(4, 3).max_level
     (array([ 56, 126, 194], dtype=uint8), 448.0)

@@ -128,8 +128,7 @@ class Moons(Format):
     def traits(self) -> HardwareTraits:
         if self.bits == 1:
             return HardwareTraits("xnor", 1, True, 2)
-        terms = self.bits // 2 if self.relu else (self.bits + 1) // 2
-        return HardwareTraits("integer", terms, True, self.bits)
+        return HardwareTraits("integer", (self.bits + 1) // 2, True, self.bits)
 
     def _scale(self, scale: ArrayLike | None) -> float:
         if scale is not None:

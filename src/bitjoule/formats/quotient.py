@@ -39,8 +39,8 @@ def multiply(level: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, dtype: D
         return np.asarray(s * (np.asarray(level) - np.asarray(zero_point)), np.float64).astype(dtype)
 
 
-def check_scale(scale: ArrayLike, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The scale in ``dtype``; ValueError unless every entry is finite and > 0."""
+def check_scale(scale: ArrayLike, dtype: np.dtype[Any], what: str = "scale") -> NDArray[Any]:
+    """The scale in ``dtype``; ValueError, naming it ``what``, unless every entry is finite and > 0."""
     with np.errstate(all="ignore"):
         s = np.asarray(scale).astype(dtype, copy=False)
         good = (s > 0) & (s < np.inf)
@@ -52,7 +52,7 @@ def check_scale(scale: ArrayLike, dtype: np.dtype[Any]) -> NDArray[Any]:
     if s.size > 1:
         one_axis = max(s.shape) == s.size
         where = f" (channel {first})" if one_axis else f" (index {index})"
-    raise ValueError(f"scale must be finite and > 0, not {float(s[index])}{where}")
+    raise ValueError(f"{what} must be finite and > 0, not {float(s[index])}{where}")
 
 
 def refuse_nan(where: str, v: NDArray[Any]) -> None:

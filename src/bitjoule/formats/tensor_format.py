@@ -81,7 +81,7 @@ class TensorFormat:
             top = float(max(f.max_level, -f.min_level))
         if top <= 0:
             raise ValueError(f"{self}: {f.name} has no positive level to scale a threshold to; use BIPOLAR")
-        return self.scaling.snap(check_scale(threshold, np.dtype(np.float64)) / top)
+        return self.scaling.snap(check_scale(threshold, np.dtype(np.float64), "threshold") / top)
 
     def __str__(self) -> str:
         return f"{self.format}{self.scaling}"

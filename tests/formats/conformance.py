@@ -1,0 +1,308 @@
+"""The contract of a Format as checks; every registered format runs through all of them.
+
+The numbers are those of the specification's conformance list. Oracles are slow and obvious: exact rationals,
+loops, dictionaries.
+"""
+
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import pytest
+
+from bitjoule.formats import ROUNDINGS, csd_count, describe, parse_format
+
+LISTED_BITS = 16
+
+
+@cache
+def listed(f):
+    """``f.levels()``, computed once."""
+    return f.levels()
+
+
+def scales(f, *others):
+    """The scales a format can be tried at: its fixed one, or those given."""
+    return (f.fixed_scale,) if f.fixed_scale is not None else others
+
+
+def some_levels(f):
+    """All levels of a format, or 4,096 of a format too wide to list."""
+    if f.bits <= LISTED_BITS:
+        return listed(f)
+    codes = np.random.default_rng(f.bits).integers(0, 1 << f.bits, 4096)
+    levels = np.append(f.to_level(codes, strict=False), [f.min_level, 0, f.max_level])
+    return np.unique(levels[np.isfinite(levels)])
+
+
+def some_values(f, count=400):
+    """Unscaled values: levels, midpoints, their neighbours in float64, random ones; within the range."""
+    rng = np.random.default_rng(count + f.bits)
+    levels = some_levels(f).astype(np.float64)
+    levels = rng.choice(levels, min(len(levels), count), replace=False)
+    halves = (np.sort(levels)[1:] + np.sort(levels)[:-1]) / 2
+    wide = rng.uniform(-1.2, 1.2, count) * min(f.max_level + 1.0, 1e5)
+    tiny = rng.uniform(-3, 3, count) * max(f.smallest_positive, 1e-300)
+    near = levels[: count // 4] + 0.5 * (1 if f.kind != "float" else f.smallest_positive)
+    x = np.concatenate([levels, halves, near, wide, tiny])
+    x = np.concatenate([x, np.nextafter(x, np.inf), np.nextafter(x, -np.inf)])
+    if f.kind == "float" and f.overflow == "ieee":
+        x = x[np.abs(x) <= f.max_level]
+    return x
+
+
+def neighbours(f, level):
+    """The levels just below and above a level, itself at the ends."""
+    if f.bits <= LISTED_BITS:
+        levels = listed(f)
+        i = np.searchsorted(levels, level)
+        return levels[max(i - 1, 0)], levels[min(i + 1, len(levels) - 1)]
+    if f.kind == "integer":
+        return max(level - 1, f.min_level), min(level + 1, f.max_level)
+    code, sign = int(f.to_code(abs(level))), -1 if level < 0 else 1
+    inner = -f.smallest_positive if level == 0 else sign * float(f.to_level(max(code - 1, 0)))
+    outer = sign * float(f.to_level(min(code + 1, int(f.to_code(f.max_level)))))
+    return min(inner, outer), max(inner, outer)
+
+
+def tie_winner(f, a, b):
+    """Which of two equally near levels the stated rule of the family picks."""
+    if f.name == "MOONS1":
+        return -1
+    if f.kind == "levels":  # larger magnitude, the positive one of -m and +m
+        return max(a, b, key=lambda level: (abs(level), level))
+    if f.kind == "integer":
+        return a if a % 2 == 0 else b
+    if f.mantissa_bits == 0:  # significands 1 and 2, or 0 and 1
+        return max(a, b, key=abs) if a and b else 0.0
+    return a if int(f.to_code(abs(a))) % 2 == 0 else b
+
+
+def check_01_name(f):
+    assert str(f) == f.name
+    again = parse_format(str(f).lower())
+    assert again == f and hash(again) == hash(f) and str(again) == f.name
+    assert f != "INT8" and len({f, again}) == 1
+    with pytest.raises(AttributeError):
+        f.name = "other"
+
+
+def check_02_levels(f):
+    if f.bits > LISTED_BITS:
+        with pytest.raises(
+            ValueError, match=rf"{f.name}\.levels: {f.bits} bits are too many to list \(16 at most\)"
+        ):
+            f.levels()
+        return
+    levels = f.levels()
+    assert (np.diff(levels) > 0).all() and len(levels) <= 1 << f.bits
+    assert levels[0] == f.min_level and levels[-1] == f.max_level
+    assert (0 in levels) == f.has_zero and (levels[0] < 0) == f.signed
+    assert levels.dtype == (np.float64 if f.kind == "float" else np.int64)
+    positive = levels[levels > 0]
+    assert f.smallest_positive == (positive[0] if len(positive) else 0)
+
+
+def check_03_round_trip(f):
+    levels = some_levels(f)
+    codes = f.to_code(levels)
+    assert codes.dtype.kind == "u" and codes.max() < 1 << f.bits and len(np.unique(codes)) == len(levels)
+    np.testing.assert_array_equal(f.to_level(codes), levels)
+    for k in range(-20, 21) if f.fixed_scale is None else ():
+        np.testing.assert_array_equal(f.quantize(levels * 2.0**k, 2.0**k), levels)
+    if f.name == "FLOAT32":
+        return
+    for scale in scales(f, *np.random.default_rng(1).uniform(1e-3, 10, 3).astype(np.float32)):
+        values = f.dequantize(levels, scale)
+        np.testing.assert_array_equal(f.quantize(values, scale), levels)
+        np.testing.assert_array_equal(f.encode(values, scale), codes)
+        np.testing.assert_array_equal(f.decode(codes, scale), values)
+
+
+def check_04_nearest(f):
+    for scale in scales(f, 1.0, 0.25, 0.3):
+        x = some_values(f) * scale
+        quotient = x / scale
+        for v, q in zip(quotient, f.quantize(x, scale).tolist(), strict=True):
+            distance = abs(Fraction(float(v)) - Fraction(q))
+            for other in neighbours(f, q):
+                far = abs(Fraction(float(v)) - Fraction(float(other)))
+                assert distance <= far, (f.name, v, q, other)
+                if distance == far and other != q:
+                    assert q == tie_winner(f, q, other.item() if hasattr(other, "item") else other), (
+                        f.name,
+                        v,
+                        q,
+                    )
+
+
+def check_05_monotone_and_odd(f):
+    for scale in scales(f, 1.0, 0.3):
+        x = np.sort(np.append(some_values(f) * scale, [-1e300, 1e300]))
+        x = x if f.name != "FP16_E5M10_FN" else x[1:-1]  # overflow gives NaN there
+        assert (np.diff(np.clip(f.quantize(x, scale), f.min_level, f.max_level)) >= 0).all()
+        if f.signed:
+            inside = x[(np.abs(x) < f.max_level * scale) & (x != 0)]
+            np.testing.assert_array_equal(f.quantize(-inside, scale), -f.quantize(inside, scale))
+
+
+def check_06_shapes_and_dtypes(f):
+    rng = np.random.default_rng(6)
+    (scale,) = scales(f, 0.37)
+    x = rng.normal(0, 2, (3, 4, 5)) * scale
+    whole = f.quantize(x, scale)
+    for k in (-7, 9) if f.fixed_scale is None else ():
+        np.testing.assert_array_equal(f.quantize(x * 2.0**k, scale * 2.0**k), whole)
+    if f.fixed_scale is None:
+        per_channel = rng.uniform(0.1, 1, (1, 4, 1)).astype(np.float32)
+        together = f.quantize(x, per_channel)
+        for c in range(4):
+            np.testing.assert_array_equal(together[:, c], f.quantize(x[:, c], per_channel[0, c, 0]))
+    strided = np.asfortranarray(x)[::2, :, ::-1]
+    np.testing.assert_array_equal(f.quantize(strided, scale), whole[::2, :, ::-1])
+    np.testing.assert_array_equal(f.to_code(whole[::2, :, ::-1]), f.to_code(whole)[::2, :, ::-1])
+    assert f.quantize(np.empty((0, 3)), scale).shape == (0, 3)
+    assert f.encode(np.empty((0, 3)), scale).shape == (0, 3)
+    scalar = f.quantize(x[0, 0, 0], scale)
+    assert isinstance(scalar, np.ndarray) and scalar.shape == () and scalar == whole[0, 0, 0]
+    assert f.decode(f.encode(x[0, 0, 0], scale), scale).shape == ()
+    half = x.astype(np.float16)
+    np.testing.assert_array_equal(f.quantize(half, scale), f.quantize(half.astype(np.float32), scale))
+    integers = np.arange(-5, 6)
+    np.testing.assert_array_equal(f.quantize(integers, scale), f.quantize(integers.astype(float), scale))
+    for bad in (np.array([True]), np.array([1j]), np.array([None]), np.array(["1"])):
+        with pytest.raises(
+            TypeError, match=rf"{f.name}\.quantize: x must hold float16, float32, float64 or integ"
+        ):
+            f.quantize(bad, scale)
+
+
+def check_07_special_values(f):
+    (scale,) = scales(f, 1.0)
+    x = np.array([np.inf, -np.inf, -0.0, 0.0, 5e-324, -1e-310, 1e300])
+    kept = x.copy()
+    level = f.quantize(x, scale)
+    np.testing.assert_array_equal(x, kept)
+    zero = 0 if f.has_zero else (-1 if f.name == "MOONS1" else f.smallest_positive)
+    assert level[2] == level[3] == zero
+    if f.kind == "float" and f.overflow == "ieee":
+        beyond = np.inf if f.flavour == "IEEE" else np.nan
+        np.testing.assert_array_equal(level[[0, 1, 6]], [beyond, -beyond, beyond])
+    else:
+        assert level[0] == level[6] == f.max_level and level[1] == f.min_level
+    if f.has_zero:
+        assert level[4] == level[5] == 0
+    else:
+        assert level[4] == 1 and level[5] == -1
+    if f.kind == "float" and f.flavour != "FINITE":
+        quiet = f.encode([np.nan, -np.nan], scale)
+        assert quiet[0] == quiet[1] and np.isnan(f.to_level(quiet)).all()
+    else:
+        bad = np.zeros((2, 18))
+        bad[0, 17] = bad[1, 3:5] = np.nan
+        with pytest.raises(ValueError) as error:
+            f.quantize(bad, scale)
+        assert str(error.value) == (
+            f"{f.name}.quantize: x holds 3 NaN (first at index (0, 17)); "
+            "quantize needs finite or infinite values"
+        )
+    for wrong in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError) as error:
+            f.quantize(x, wrong)
+        assert str(error.value) == f"scale must be finite and > 0, not {wrong}"
+    with pytest.raises(ValueError) as error:
+        f.quantize(np.zeros(7), np.float32([1, 1, 1, 1, 1, 0, 1]))
+    assert str(error.value) == "scale must be finite and > 0, not 0.0 (channel 5)"
+    if not f.affine:
+        with pytest.raises(ValueError) as error:
+            f.quantize(x, scale, 3)
+        assert str(error.value) == (
+            f"{f.name}.quantize: zero_point must be 0, not 3; only INT and UINT formats have one"
+        )
+
+
+def check_08_unused_codes(f):
+    described = describe(f)
+    with pytest.raises(
+        ValueError, match=rf"{f.name}\.to_level: code {1 << f.bits} is not in 0 .. 2\*\*{f.bits} - 1"
+    ):
+        f.to_level([1 << f.bits])
+    with pytest.raises(TypeError, match=rf"{f.name}\.to_level: code must hold integers, not float64"):
+        f.to_level([0.5])
+    if f.bits > LISTED_BITS:
+        return
+    codes = np.arange(1 << f.bits)
+    unused = np.setdiff1d(codes, f.to_code(f.levels()))
+    if f.kind == "float":
+        level = f.to_level(codes)
+        special = {
+            "nan": int(np.isnan(level).sum()),
+            "infinite": int(np.isinf(level).sum()),
+            "negative_zero": int(((level == 0) & np.signbit(level)).sum()),
+        }
+        assert described["special_codes"] == special and described["unused_codes"] == 0
+        assert len(f.levels()) + sum(special.values()) == 1 << f.bits
+        return
+    assert described["unused_codes"] == len(unused) == (1 << f.bits) - len(f.levels())
+    for code in unused[:20]:
+        with pytest.raises(ValueError) as error:
+            f.to_level(code)
+        assert str(error.value) == (
+            f"{f.name}.to_level: code {code:#x} is unused (first at index ()); "
+            "strict=False decodes it as the hardware would"
+        )
+        assert f.to_level(code, strict=False) == code - (1 << f.bits)  # two's complement
+    for level in (int(f.min_level) - 1, int(f.max_level) + 1):
+        with pytest.raises(ValueError, match=rf"{f.name}\.to_code: level {level} is outside"):
+            f.to_code(level)
+
+
+def check_09_rounding_modes(f):
+    (scale,) = scales(f, 1.0)
+    if f.kind == "levels":
+        with pytest.raises(ValueError) as error:
+            f.quantize([0.3], scale, rounding="stochastic")
+        assert str(error.value) == f"{f.name}.quantize: rounding must be nearest, not 'stochastic'"
+        return
+    step = f.smallest_positive or -1  # INT1 has no positive level
+    x = np.full(20_000, 0.3 * step * scale)
+    first = f.quantize(x, scale, rounding="stochastic", rng=np.random.default_rng(9))
+    again = f.quantize(x, scale, rounding="stochastic", rng=np.random.default_rng(9))
+    np.testing.assert_array_equal(first, again)
+    if f.max_level > 0 or step < 0:
+        assert abs(first.mean() / step - 0.3) <= 4 * np.sqrt(0.3 * 0.7 / 20_000)
+    with pytest.raises(ValueError, match=rf"{f.name}\.quantize: stochastic rounding needs rng"):
+        f.quantize(x, scale, rounding="stochastic")
+    with pytest.raises(ValueError) as error:
+        f.quantize(x, scale, rounding="up")
+    assert str(error.value) == f"{f.name}.quantize: rounding must be one of {', '.join(ROUNDINGS)}, not 'up'"
+    values = some_values(f, 50) * scale
+    levels = np.sort(some_levels(f))
+    down, up = f.quantize(values, scale, rounding="floor"), f.quantize(values, scale, rounding="ceil")
+    for rounding in ROUNDINGS[:-1]:
+        q = f.quantize(values, scale, rounding=rounding)
+        assert ((down <= q) & (q <= up)).all()
+    inside = (values / scale >= f.min_level) & (values / scale <= f.max_level)
+    assert (down[inside] <= (values / scale)[inside]).all() and ((values / scale)[inside] <= up[inside]).all()
+    if f.bits <= LISTED_BITS:
+        assert np.isin(down, levels).all() and np.isin(up, levels).all()
+        gap = np.searchsorted(levels, up) - np.searchsorted(levels, down)
+        assert gap.max() <= 1
+
+
+def check_10_traits(f):
+    traits = f.traits()
+    if f.kind == "float":
+        assert (traits.multiplier, traits.max_terms, traits.level_bits) == ("float", 0, 0)
+        with pytest.raises(ValueError, match="mean_terms: a float format has no integer levels"):
+            traits.mean_terms([1.0])
+        return
+    levels = some_levels(f)
+    assert traits.max_terms == csd_count(levels).max() if f.bits <= LISTED_BITS else traits.max_terms >= 1
+    assert traits.regular
+    low, high = int(f.min_level), int(f.max_level)
+    room = 1 << traits.level_bits
+    assert (-room // 2 <= low and high < room // 2) if low < 0 else high < room
+
+
+CHECKS = tuple(check for name, check in sorted(globals().items()) if name.startswith("check_"))
