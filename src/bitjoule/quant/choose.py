@@ -1,0 +1,70 @@
+"""From a TensorFormat and a QuantizerConfig to the module that trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bitjoule.formats import TensorFormat
+from bitjoule.quant.binary import BinaryQuantizer
+from bitjoule.quant.dorefa import DorefaQuantizer
+from bitjoule.quant.fake_quantizer import FakeQuantizer, Method, QuantizerConfig, Role
+from bitjoule.quant.float_cast import FloatCastQuantizer
+from bitjoule.quant.lsq import LsqQuantizer
+from bitjoule.quant.moons import MoonsQuantizer
+from bitjoule.quant.pact import PactQuantizer
+from bitjoule.quant.ste import SteQuantizer
+from bitjoule.workload.assign import QuantPoint
+from bitjoule.workload.graph import Node
+
+__all__ = ["METHODS", "make_activation_quantizer", "make_weight_quantizer", "natural_method"]
+
+METHODS: Mapping[Method, type[FakeQuantizer]] = {
+    "ste": SteQuantizer,
+    "moons": MoonsQuantizer,
+    "dorefa": DorefaQuantizer,
+    "pact": PactQuantizer,
+    "lsq": LsqQuantizer,
+    "binary": BinaryQuantizer,
+    "float_cast": FloatCastQuantizer,
+}
+"""Every method by its name; a new method is one file and a line here."""
+
+
+def natural_method(tensor_format: TensorFormat, role: Role) -> Method:
+    """The method for a Format when nobody asks for one: the first that accepts it, lsq before ste.
+
+    >>> from bitjoule.formats import parse_tensor_format
+    >>> natural_method(parse_tensor_format("MOONS4"), "weight")
+    'moons'
+    """
+    order: tuple[Method, ...] = ("moons", "float_cast", "binary", "lsq", "dorefa", "ste")
+    for method in order:
+        if METHODS[method].accepts(tensor_format, role):
+            return method
+    raise ValueError(
+        f"no method trains {role}s in {tensor_format}: "
+        + "; ".join(f"{method} trains {METHODS[method].trains}" for method in order)
+    )
+
+
+def make_weight_quantizer(node: Node, tensor_format: TensorFormat, config: QuantizerConfig) -> FakeQuantizer:
+    """The quantizer of the weight of `node`, one scale per output channel where the Format says so.
+
+    Output channels are axis 0, for a transposed convolution axis 1. QuantizerError for a Format that the
+    method cannot train.
+    """
+    axis = 1 if node.attributes.get("transposed") else 0
+    return METHODS[config.method](
+        tensor_format,
+        config,
+        "weight",
+        name=f"{node.name}.weight",
+        parameter=f"{node.module}.weight" if node.module else "weight",
+        axis=axis,
+        channels=node.parameters["weight"][axis],
+    )
+
+
+def make_activation_quantizer(point: QuantPoint, config: QuantizerConfig) -> FakeQuantizer:
+    """The quantizer of one QuantPoint; QuantizerError for a Format that the method cannot train."""
+    return METHODS[config.method](point.format, config, "activation", name=point.name)

@@ -1,0 +1,68 @@
+"""Small floats by rounding to them: FP16 and BF16 (and FLOAT32, which changes nothing), straight through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bitjoule.formats import TensorFormat
+from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
+
+__all__ = ["Cast", "FloatCastQuantizer"]
+
+DTYPES = {"FP16": torch.float16, "BF16": torch.bfloat16, "FLOAT32": torch.float32}
+
+
+class Cast(torch.autograd.Function):
+    """To `dtype` and back, one rounding to nearest even; overflow gives infinity, as IEEE; gradient 1."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
+        return x.to(dtype).to(x.dtype) if x.dtype != dtype else x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        return g, None
+
+
+class FloatCastQuantizer(FakeQuantizer):
+    """FP16, BF16 or FLOAT32 weights and activations, scale 1.
+
+    >>> from bitjoule.formats import parse_tensor_format
+    >>> q = FloatCastQuantizer(
+    ...     parse_tensor_format("BF16"), QuantizerConfig("float_cast"), "weight", name="fc")
+    >>> q(torch.tensor([1.00390625, 1.01])).tolist()
+    [1.0, 1.0078125]
+    """
+
+    method = "float_cast"
+    trains = "FP16, BF16 and FLOAT32 without a scale"
+
+    def __init__(
+        self,
+        tensor_format: TensorFormat,
+        config: QuantizerConfig,
+        role: Role,
+        *,
+        name: str,
+        parameter: str | None = None,
+        axis: int = 0,
+        channels: int = 1,
+    ) -> None:
+        super().__init__(
+            tensor_format, config, role, name=name, parameter=parameter, axis=axis, channels=channels
+        )
+        self.dtype = DTYPES[tensor_format.format.name]
+
+    @classmethod
+    def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
+        scaling = tensor_format.scaling
+        return tensor_format.format.name in DTYPES and (scaling.granularity, scaling.kind) == (
+            "tensor",
+            "float",
+        )
+
+    def quantize(self, x: Tensor) -> Tensor:
+        return Cast.apply(x, self.dtype)  # type: ignore[no-any-return, no-untyped-call]

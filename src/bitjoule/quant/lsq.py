@@ -1,0 +1,124 @@
+"""LSQ: the step size is learned (Esser et al. 2020, arXiv 1902.08153).
+
+    out = s clamp(R(u), n, p),  u = v / s,  R half to even
+    dv  = g 1{n <= u <= p}
+    ds  = G sum g (R(u) - u inside; n below; p above),  G = 1 / sqrt(N p)      (equations 3 and 5)
+
+N counts the elements that share s. s starts at 2 mean|v| / sqrt(p). Weights have one s per tensor or per
+output channel, activations one per tensor. s is kept above `SMALLEST` in the forward pass; its gradient
+passes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bitjoule.formats import TensorFormat
+from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
+from bitjoule.quant.uniform import Bounds, grid_, pass_inside, quotient, scale_axis, sum_product
+
+__all__ = ["LearnedStep", "LsqQuantizer"]
+
+SMALLEST = 1e-8
+TRAINABLE = re.compile(r"INT([2-9]|1[0-6])(_NARROW)?|UINT([1-9]|1[0-6])|TERNARY")
+
+
+class LearnedStep(torch.autograd.Function):
+    """The formulas above as one node of the autograd graph; saves v and s only."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, scale: Tensor, bounds: Bounds, factor: float, axis: int) -> Tensor:
+        ctx.bounds, ctx.factor, ctx.axis = bounds, factor, axis
+        ctx.save_for_backward(v, scale)
+        s = scale_axis(scale.clamp_min(SMALLEST), v.dim(), axis)
+        u = quotient(v, s)
+        return grid_(u, bounds.low, bounds.high).mul_(s).to(v.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+        v, scale = ctx.saved_tensors
+        bounds: Bounds = ctx.bounds
+        u = quotient(v, scale_axis(scale.clamp_min(SMALLEST), v.dim(), ctx.axis))
+        g = g.to(u.dtype)
+        dv = pass_inside(g, u, bounds.outer(u.dtype))
+        ds = None
+        if ctx.needs_input_grad[1]:
+            u.clamp_(bounds.low, bounds.high)
+            q = u.round()
+            inside = sum_product(g, q - u, scale, ctx.axis)
+            outside = sum_product(g - dv, q, scale, ctx.axis)
+            ds = inside.add_(outside).mul_(ctx.factor).to(scale.dtype)
+        return dv.to(v.dtype), ds, None, None, None
+
+
+class LsqQuantizer(FakeQuantizer):
+    """LSQ for weights and activations; `scale` is the learned parameter.
+
+    >>> from bitjoule.formats import parse_tensor_format
+    >>> q = LsqQuantizer(parse_tensor_format("INT4"), QuantizerConfig("lsq"), "weight", name="fc")
+    >>> q.initialize(torch.tensor([0.3, -0.2, 0.5, -0.7, 0.1, 0.0, 0.4, -0.1]))
+    >>> round(q.scale.item(), 6)
+    0.21733
+    """
+
+    method = "lsq"
+    trains = (
+        "INT2 to INT16 (also _NARROW), UINT1 to UINT16 and TERNARY with float scales, "
+        "weights per tensor or channel"
+    )
+
+    def __init__(
+        self,
+        tensor_format: TensorFormat,
+        config: QuantizerConfig,
+        role: Role,
+        *,
+        name: str,
+        parameter: str | None = None,
+        axis: int = 0,
+        channels: int = 1,
+    ) -> None:
+        super().__init__(
+            tensor_format, config, role, name=name, parameter=parameter, axis=axis, channels=channels
+        )
+        self.bounds = Bounds.of(tensor_format.format.min_level, tensor_format.format.max_level)
+        self.scale = nn.Parameter(torch.ones(self.scale_shape), requires_grad=config.learn_scale)
+
+    @classmethod
+    def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
+        scaling = tensor_format.scaling
+        granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
+        return (
+            TRAINABLE.fullmatch(tensor_format.format.name) is not None
+            and scaling.kind == "float"
+            and not scaling.zero_point
+            and scaling.granularity in granularities
+        )
+
+    def start(self, x: Tensor) -> None:
+        dims = [i for i in range(x.dim()) if i != self.axis] if self.scale_shape else None
+        magnitude = x.abs().to(self.scale.dtype)
+        if x.numel() == 0:
+            found = torch.zeros_like(self.scale)
+        elif self.config.init == "minmax":
+            top = magnitude.amax() if dims is None else magnitude.amax(dims)
+            found = top / self.bounds.high
+        else:
+            mean = magnitude.mean() if dims is None else magnitude.mean(dims)
+            found = 2 * mean / math.sqrt(self.bounds.high)
+        self.scale.copy_(self.positive_or_one(found).clamp_min(SMALLEST))
+
+    def quantize(self, x: Tensor) -> Tensor:
+        shared = x.numel() // max(1, self.scale.numel())
+        if self.role == "activation" and self.config.per_sample:
+            shared //= max(1, x.shape[0])
+        factor = 1 / math.sqrt(max(1, shared) * self.bounds.high)
+        return LearnedStep.apply(x, self.scale, self.bounds, factor, self.axis)  # type: ignore[no-any-return, no-untyped-call]
+
+    def scale_now(self) -> Tensor:
+        return self.scale.clamp_min(SMALLEST)
