@@ -1,9 +1,9 @@
 """Reading the Python batches of CIFAR, which are pickles, without running anything that a pickle asks for.
 
-The unpickler knows four names: NumPy's array, its dtype, its reconstructor and the `_codecs.encode` by which
-Python 3 writes bytes. All four are replaced by recorders of this file, so not even NumPy's own state setters
-see the file; any other name is refused. What comes out is arrays of uint8 and integers, lists, dicts, bytes,
-str and numbers.
+The unpickler knows NumPy's array, its dtype, its reconstructor and the two functions by which Python 3 writes
+bytes. All of them are replaced by recorders of this file, so not even NumPy's own state setters see the
+file; any other name is refused. What comes out is arrays of bytes or integers, lists, dicts, bytes, str and
+numbers.
 """
 
 import io
@@ -70,12 +70,18 @@ def encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def empty_bytes() -> bytes:
+    """Stand for `bytes`, which Python 3 calls without arguments to store an empty string in old protocols."""
+    return b""
+
+
 ADMITTED = {
     ("numpy", "ndarray"): RecordedArray,
     ("numpy", "dtype"): RecordedDtype,
     ("numpy.core.multiarray", "_reconstruct"): reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): reconstruct,
     ("_codecs", "encode"): encode_latin1,
+    ("__builtin__", "bytes"): empty_bytes,
 }
 
 
@@ -106,5 +112,5 @@ def read_arrays_pickle(path: Path) -> dict[str, object]:
         try:
             result[name] = value.resolve() if isinstance(value, RecordedArray) else value
         except ValueError as error:
-            raise DataError(f"{path}: entry {name!r} is {error}") from error
+            raise DataError(f"{path}: entry {name!r}: {error}") from error
     return result

@@ -154,7 +154,7 @@ def open_records(
         raise DataError(f"data kind {kind!r} needs root=, the folder that holds its files")
     source = find_source(kind, Path(root))
     coding = ", JPEG-coded" if source.train.lossy or source.test.lossy else ""
-    title = f"{kind} from {source.root.name}/ ({source.title}{coding})"
+    title = f"{kind} from {source.root.resolve().name}/ ({source.title}{coding})"
     return source.train, source.test, source.classes, file_records(source.root, source.files), title
 
 
