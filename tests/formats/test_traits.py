@@ -37,7 +37,7 @@ def test_accumulator_vectors(w, a, fan_in, bits):
         ("BIPOLAR", HardwareTraits("xnor", 1, True, 2)),
         ("TERNARY", HardwareTraits("gate", 1, True, 2)),
         ("INT8", HardwareTraits("integer", 4, True, 8)),
-        ("UINT4", HardwareTraits("integer", 2, True, 4)),
+        ("UINT4", HardwareTraits("integer", 3, True, 4)),  # 11 = 16 - 4 - 1
         ("MIDRISE3", HardwareTraits("integer", 2, True, 4)),
         ("MOONS4", HardwareTraits("integer", 2, True, 4)),
         ("FP8_E4M3", HardwareTraits("float", 0, True, 0)),

@@ -132,7 +132,11 @@ class Minifloat(Format):
         c = check_codes(f"{self.name}.to_level", code, self.bits)
         if c.size > 1 << self.bits:  # cheaper to list all values once
             return np.take(self._value(np.arange(1 << self.bits)), c)
-        return self._value(c)
+        level = np.empty(c.shape, np.float64)
+        source, target = c.reshape(-1), level.reshape(-1)
+        for start in range(0, c.size, _BLOCK):
+            target[start : start + _BLOCK] = self._value(source[start : start + _BLOCK])
+        return level
 
     def traits(self) -> HardwareTraits:
         return HardwareTraits("float", 0, True, 0)

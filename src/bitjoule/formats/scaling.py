@@ -182,21 +182,33 @@ def parse_scaling(text: str) -> Scaling:
     match = _SUFFIX.fullmatch(text.lower())
     if not match:
         raise ValueError(f"a scaling is [/granularity][*kind][+zp] in this order, not {text!r}")
-    granularity = re.fullmatch(r"tensor|channel|group(?P<size>[0-9]{1,9})", match["granularity"] or "tensor")
-    if not granularity or match["granularity"] == "":
-        raise ValueError(f"granularity is tensor, channel or group<size>, not {match['granularity']!r}")
-    kind = re.fullmatch(r"float|pot|dyadic(?P<bits>[0-9]{0,3})", match["kind"] or "float")
-    if not kind or match["kind"] == "":
-        raise ValueError(f"scale kind is float, pot or dyadic<bits>, not {match['kind']!r}")
-    names: dict[str, Granularity] = {"t": "tensor", "c": "channel", "g": "group"}
-    kinds: dict[str, ScaleKind] = {"f": "float", "p": "pot", "d": "dyadic"}
-    return Scaling(
-        names[granularity[0][0]],
-        int(granularity["size"] or 0),
-        kinds[kind[0][0]],
-        int(kind["bits"] or _DYADIC_BITS[1]),
-        bool(match["zp"]),
-    )
+    granularity, group_size = _granularity(match["granularity"])
+    kind, mantissa_bits = _kind(match["kind"])
+    return Scaling(granularity, group_size, kind, mantissa_bits, bool(match["zp"]))
+
+
+def _granularity(text: str | None) -> tuple[Granularity, int]:
+    """Granularity and group size; None is the default."""
+    if text is None or text == "tensor":
+        return "tensor", 0
+    if text == "channel":
+        return "channel", 0
+    group = re.fullmatch(r"group([0-9]{1,9})", text)
+    if not group:
+        raise ValueError(f"granularity is tensor, channel or group<size>, not {text!r}")
+    return "group", int(group[1])
+
+
+def _kind(text: str | None) -> tuple[ScaleKind, int]:
+    """Kind and mantissa bits; None is the default."""
+    if text is None or text == "float":
+        return "float", _DYADIC_BITS[1]
+    if text == "pot":
+        return "pot", _DYADIC_BITS[1]
+    dyadic = re.fullmatch(r"dyadic([0-9]{0,3})", text)
+    if not dyadic:
+        raise ValueError(f"scale kind is float, pot or dyadic<bits>, not {text!r}")
+    return "dyadic", int(dyadic[1] or _DYADIC_BITS[1])
 
 
 def _axis(shape: tuple[int, ...], axis: int) -> int:
