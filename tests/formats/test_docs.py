@@ -1,10 +1,14 @@
-"""Every code block of docs/formats.md runs and prints what it says."""
+"""Every code block of docs/formats.md and every docstring example runs and prints what it says."""
 
+import doctest
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
+import bitjoule.formats
 from bitjoule.formats import names
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "formats.md"
@@ -18,3 +22,8 @@ def test_block(block, capsys, monkeypatch):
     printed = capsys.readouterr().out.splitlines()
     promised = re.findall(r"^print\(.*\)  # (.+)$", block, flags=re.M)
     assert [line.split() for line in printed if promised] == [line.split() for line in promised]
+
+
+@pytest.mark.parametrize("module", [m.name for m in pkgutil.iter_modules(bitjoule.formats.__path__)])
+def test_docstring_examples(module):
+    assert doctest.testmod(importlib.import_module(f"bitjoule.formats.{module}")).failed == 0
