@@ -237,8 +237,8 @@ def _notes(section: MoonsSection, workload: Workload) -> tuple[str, ...]:
     notes = [
         f"Moons et al. 2017 closed form; on chip {memory}, weight_share {section.weight_share:g}, "
         f"input_share {section.input_share:g}, s_re_rule {section.s_re_rule}, f_re_rule {section.f_re_rule}, "
-        f"mac_width_rule {section.mac_width_rule}, first_layer_slices {str(section.first_layer_slices).lower()}, "
-        f"biases_counted {str(section.biases_counted).lower()}, e_mac16_pj {section.e_mac16_pj:g}, "
+        f"mac_width_rule {section.mac_width_rule}, "
+        f"first_layer_slices {str(section.first_layer_slices).lower()}, biases_counted {str(section.biases_counted).lower()}, e_mac16_pj {section.e_mac16_pj:g}, "
         f"exponent {section.exponent:g}, dram_ratio {section.dram_ratio:g}"
     ]
     floats = sorted(set().union(*(_extrapolated(layer) for layer in workload.layers)))

@@ -74,8 +74,8 @@ def memory_energy_pj(technology: int, size_bits: float, width_bits: float) -> tu
     Raises:
         ValueError: a technology without a table, a size above 1024 KiB, a size or width that is not positive.
 
-    >>> round(memory_energy_pj(45, 16 * 8192, 64)[0], 4)
-    10.2267
+    >>> round(memory_energy_pj(45, 16 * 8192, 64)[0], 3)
+    10.227
     """
     if technology not in CACTI_SRAM_PJ:
         raise ValueError(f"there are memory tables for 65, 45, 28 and 22 nm, not for {technology}")

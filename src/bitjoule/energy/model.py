@@ -1,0 +1,54 @@
+"""One door to the cost models: which one runs is decided by the kind of the hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitjoule.energy.braintta import braintta
+from bitjoule.energy.cost import Cost
+from bitjoule.energy.feature_memory import ResidencyMode
+from bitjoule.energy.moons import moons
+from bitjoule.hardware import Hardware
+from bitjoule.workload import Workload
+
+__all__ = ["COST_MODEL_VERSIONS", "CostOptions", "cost", "cost_model_version"]
+
+COST_MODEL_VERSIONS = {"moons": 1, "tta": 1}
+"""Kind -> version; it rises when a model's numbers change, so that stored results are computed again."""
+
+
+@dataclass(frozen=True)
+class CostOptions:
+    """What may be chosen beside the hardware.
+
+    `residency`: feature maps stay on chip in the `optimal` way, `none` of them, or `ideal`ly all (a lower
+    bound for reports). The closed form of Moons has a rule of its own (`f_re_rule`) and does not read it.
+    """
+
+    residency: ResidencyMode = "optimal"
+
+    def __post_init__(self) -> None:
+        if self.residency not in ("optimal", "none", "ideal"):
+            raise ValueError(f"residency must be optimal, none or ideal, not {self.residency!r}")
+
+
+def cost(workload: Workload, hardware: Hardware, *, options: CostOptions | None = None) -> Cost:
+    """Energy, cycles and footprint of one inference of `workload` on `hardware`.
+
+    Raises:
+        Infeasible: the hardware cannot run the workload; the text says why and what would mend it.
+        ValueError: a workload that does not hang together.
+
+    >>> from bitjoule.hardware import load
+    >>> cost(Workload("empty", "int8", ()), load("moons-4mb")).energy_pj
+    0.0
+    """
+    chosen = options or CostOptions()
+    if hardware.kind == "moons":
+        return moons(workload, hardware)
+    return braintta(workload, hardware, residency=chosen.residency)
+
+
+def cost_model_version(hardware: Hardware) -> int:
+    """Version of the model that prices `hardware`, part of the content key of stored results."""
+    return COST_MODEL_VERSIONS[hardware.kind]
