@@ -21,7 +21,7 @@ def canonical_json(payload: object) -> str:
     """The one JSON text of a payload of mappings, lists, texts, numbers, booleans and None.
 
     Raises:
-        ValueError: a number that is not finite, a key that is not text, or a type JSON lacks; names the place.
+        ValueError: a number that is not finite, a key that is not text, a type JSON lacks; names the place.
 
     >>> canonical_json({"b": [1, 2.5], "a": "x"})
     '{"a":"x","b":[1,2.5]}'
