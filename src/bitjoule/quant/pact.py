@@ -85,12 +85,10 @@ class PactQuantizer(FakeQuantizer):
         )
 
     def start(self, x: Tensor) -> None:
-        if self.config.init == "minmax":
-            top = x.amax().to(self.clip.dtype) if x.numel() else torch.zeros_like(self.clip)
-            self.clip.copy_(self.positive_or_one(top))
-        elif x.numel() == 0 or not bool(x.any()):
-            self.positive_or_one(torch.zeros_like(self.clip))
-            self.clip.fill_(self.top)  # a scale of 1
+        highest = x.amax().to(self.clip.dtype) if x.numel() else torch.zeros_like(self.clip)
+        scale = self.positive_or_one(highest / self.top)
+        if self.config.init == "minmax" or bool(highest <= 0):
+            self.clip.copy_(scale * self.top)
 
     def quantize(self, x: Tensor) -> Tensor:
         return LearnedClip.apply(x, self.clip, self.top)  # type: ignore[no-any-return, no-untyped-call]
