@@ -1,0 +1,106 @@
+"""`bitjoule energy`: what one inference costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bitjoule.cli.network_argument import graph_of, parse_settings
+from bitjoule.cli.output import (
+    JsonOption,
+    NoColorOption,
+    VerboseOption,
+    print_json,
+    print_table,
+    speaking,
+)
+
+if TYPE_CHECKING:
+    from bitjoule.energy import Cost
+    from bitjoule.workload import Workload
+
+__all__ = ["energy"]
+
+
+def energy(
+    network: Annotated[str, typer.Argument(help="A network of the zoo, or an .onnx or graph .json file.")],
+    scheme: Annotated[str, typer.Option(help="Formats: w4a4, int8, hpr-w4a4, fp16, moons-4 ...")] = "int8",
+    hardware: Annotated[str, typer.Option(help="A preset or a .yaml file.")] = "moons-4mb",
+    width: Annotated[float | None, typer.Option(help="Channel multiplier.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Network option KEY=VALUE, repeatable.")
+    ] = None,
+    per_layer: Annotated[bool, typer.Option("--per-layer", help="One row per layer.")] = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+    no_color: NoColorOption = False,
+) -> None:
+    """Energy of one inference, by component, tensor and layer."""
+    with speaking(verbose=verbose):
+        from bitjoule import energy as energy_room
+        from bitjoule import hardware as hardware_room
+        from bitjoule.workload import workload_of
+
+        described = hardware_room.load(hardware)
+        graph = graph_of(network, parse_settings(set_ or [], width=width))
+        workload = workload_of(graph, scheme)
+        cost = energy_room.cost(workload, described)
+        if as_json:
+            print_json("energy", {"network": network, "workload": _counts(workload), "cost": cost.to_json()})
+            return
+        _show(network, workload, cost, described.name, per_layer=per_layer, no_color=no_color)
+
+
+def _counts(workload: Workload) -> dict[str, object]:
+    return {
+        "layers": len(workload.layers),
+        "macs": workload.macs,
+        "weights": workload.weight_elements,
+        "biases": workload.bias_elements,
+        "weight_bits": workload.weight_bits,
+        "outputs": workload.output_elements,
+        "parameters": workload.parameters,
+    }
+
+
+def _show(
+    network: str, workload: Workload, cost: Cost, hardware: str, *, per_layer: bool, no_color: bool
+) -> None:
+    from bitjoule.report.tables import energy_text
+
+    total = cost.energy_pj
+    rows: list[tuple[object, ...]] = [
+        (component, tensor, energy_text(part), f"{100 * part / total:.1f} %" if total else "-")
+        for (component, tensor), part in sorted(
+            cost.by("component", "tensor").items(), key=lambda item: -item[1]
+        )
+    ]
+    rows.append(("total", "", energy_text(total), "100.0 %"))
+    title = f"{network} {workload.scheme} on {hardware}: {energy_text(total)} per inference"
+    columns = {"component": "left", "tensor": "left", "energy": "right", "share": "right"}
+    print_table(title, columns, rows, no_color=no_color)
+    kib = workload.weight_bits / 8192
+    print(f"{workload.macs:,} MACs, {workload.weight_elements:,} weights in {kib:,.1f} KiB")
+    print(f"{sum(cost.latency_cycles.values()):,} cycles, DRAM share {100 * cost.dram_share:.1f} %")
+    for note in cost.notes:
+        print(f"note: {note}")
+    if per_layer:
+        by_layer = cost.by("layer")
+        layers = [
+            (
+                layer.name,
+                f"{layer.macs:,}",
+                str(layer.weight_format),
+                str(layer.input_format),
+                str(layer.output_format),
+                energy_text(by_layer.get((layer.name,), 0.0)),
+                f"{100 * by_layer.get((layer.name,), 0.0) / total:.1f} %" if total else "-",
+            )
+            for layer in workload.layers
+        ]
+        columns = {
+            "layer": "left", "MACs": "right", "weights": "left", "input": "left", "output": "left",
+            "energy": "right", "share": "right",
+        }  # fmt: skip
+        print_table("", columns, layers, no_color=no_color)

@@ -1,0 +1,88 @@
+"""What the word NETWORK of a command may be: a zoo name, an ONNX file, or a graph saved as JSON."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bitjoule.workload import Graph
+
+__all__ = ["graph_of", "parse_settings"]
+
+FILE_SUFFIXES = (".onnx", ".json")
+
+
+def parse_settings(settings: Sequence[str], *, width: float | None = None) -> dict[str, object]:
+    """Network options from `KEY=VALUE` words; a value is a number, a word, or numbers joined by commas.
+
+    >>> parse_settings(["filters=32,64,64", "option=B"], width=0.5)
+    {'filters': (32, 64, 64), 'option': 'B', 'width': 0.5}
+    """
+    options: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise ValueError(
+                f"--set takes KEY=VALUE, such as classes=10 or filters=32,64,64, not {setting!r}"
+            )
+        options[key.strip()] = _value(value.strip())
+    if width is not None:
+        options["width"] = width
+    return options
+
+
+def _value(text: str) -> object:
+    if "," in text:
+        return tuple(_number(part) for part in text.split(",") if part)
+    return _number(text)
+
+
+def _number(text: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def graph_of(network: str, options: Mapping[str, object]) -> Graph:
+    """The Graph of a zoo network (built and captured), of an ONNX file, or of a saved graph.
+
+    Raises:
+        ValueError: no such network or file, or options given for a file.
+    """
+    path = Path(network)
+    if path.suffix in FILE_SUFFIXES:
+        if options:
+            raise ValueError(
+                f"{network}: options ({', '.join(options)}) are for networks of the zoo, not files"
+            )
+        return _graph_in(path)
+    from bitjoule import zoo
+    from bitjoule.network import capture
+
+    names = [card.name for card in zoo.networks()]
+    if network not in names:
+        near = difflib.get_close_matches(network, names, n=1, cutoff=0.5)
+        mend = f"did you mean {near[0]!r}?" if near else f"networks: {', '.join(names)}; or an .onnx file"
+        raise ValueError(f"unknown network {network!r}; {mend}")
+    model = zoo.build(network, options, seed=0)
+    return capture(model, input_shape=zoo.input_shape(network, options), name=network).graph
+
+
+def _graph_in(path: Path) -> Graph:
+    from bitjoule.workload import Graph, graph_from_onnx
+
+    if path.suffix == ".onnx":
+        return graph_from_onnx(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {str(path)!r} here")
+    try:
+        return Graph.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None

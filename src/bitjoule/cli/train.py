@@ -1,0 +1,91 @@
+"""`bitjoule train`: one accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bitjoule.cli.network_argument import parse_settings
+from bitjoule.cli.output import (
+    CommandFailed,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    print_json,
+    speaking,
+)
+
+if TYPE_CHECKING:
+    from bitjoule.zoo import Dataset
+
+__all__ = ["fitted_options", "train"]
+
+
+def train(
+    network: Annotated[str, typer.Argument(help="A network of the zoo.")],
+    scheme: Annotated[str, typer.Option(help="Formats: w4a4, int8, float32 ...")] = "float32",
+    data: Annotated[str, typer.Option(help="Kind of data: digits, mnist, cifar10 ...")] = "digits",
+    root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
+    width: Annotated[float | None, typer.Option(help="Channel multiplier.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Network option KEY=VALUE, repeatable.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the quantized training.")] = 5,
+    parent_epochs: Annotated[
+        int, typer.Option(min=0, help="Epochs of the float parent; 0: from scratch.")
+    ] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for weights and checkpoints.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Train a float parent, then the same network under SCHEME; print accuracies on validation and test."""
+    with speaking(verbose=verbose):
+        from bitjoule import train as train_room
+        from bitjoule import zoo
+        from bitjoule.network import capture
+        from bitjoule.scheme import parse_scheme
+
+        parsed = parse_scheme(scheme)
+        dataset = zoo.load_dataset(data, root)
+        options = fitted_options(network, parse_settings(set_ or [], width=width), dataset)
+        model = zoo.build(network, options, seed)
+        net = capture(model, input_shape=zoo.input_shape(network, options), name=network)
+        report = train_room.train_network(
+            net,
+            dataset,
+            parsed,
+            epochs=epochs,
+            parent_epochs=parent_epochs,
+            seed=seed,
+            workdir=output,
+            progress=None if quiet or as_json else print,
+        )
+        document = report.to_json()
+        if as_json:
+            print_json("train", {"network": network, "scheme": str(parsed), "data": data, **document})
+        else:
+            for key, value in document.items():
+                print(f"{key}: {value}")
+        if report.failure:
+            raise CommandFailed(report.failure)
+
+
+def fitted_options(network: str, options: dict[str, object], dataset: Dataset) -> dict[str, object]:
+    """`options` completed by what the data decide: classes, channels, image size, inputs of an MLP."""
+    from bitjoule import zoo
+
+    known = zoo.network_card(network).options
+    _, channels, height, width = dataset.input_shape
+    decided: dict[str, object] = {
+        "classes": dataset.classes,
+        "in_channels": channels,
+        "image_size": height,
+        "inputs": channels * height * width,
+    }
+    return {key: value for key, value in decided.items() if key in known} | options

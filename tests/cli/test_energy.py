@@ -1,0 +1,95 @@
+"""`bitjoule energy` end to end: a zoo network captured, given a scheme, counted and priced."""
+
+import json
+
+import pytest
+
+from tests.cli.run import bitjoule
+
+# energy.md 2.2, reference network at 4 Mb: E_DRAM, E_C, E_W, E_A, E_inf in pJ [derived, two implementations]
+GOLDEN = {
+    1: (363_724.800, 30_881_565.069, 1_414_791.200, 1_120_453.425, 33_780_534.494),
+    2: (32_548_945.035, 73_449_153.804, 4_312_023.734, 3_611_966.582, 113_922_089.156),
+    4: (120_794_637.348, 174_692_512.590, 13_441_310.214, 11_776_284.320, 320_704_744.472),
+    8: (338_887_207.548, 415_491_157.820, 42_683_811.905, 38_723_690.627, 835_785_867.901),
+    16: (867_362_406.400, 988_210_082.200, 137_559_961.600, 128_141_152.800, 2_121_273_603.000),
+}
+E_INF_UJ = {
+    "moons-1mb": (55.043280, 141.604913, 353.625355, 914.084717, 2354.057475),
+    "moons-2mb": (47.283818, 132.377305, 342.651818, 861.885484, 2245.425001),
+    "moons-unbounded": (33.780534, 81.805688, 200.424492, 497.510370, 1254.638646),
+}
+
+
+@pytest.mark.parametrize("bits", GOLDEN)
+def test_reference_network_of_moons_2017(bits: int) -> None:
+    done = bitjoule("energy", "vgg-moons", "--scheme", f"moons-{bits}", "--hardware", "moons-4mb", "--json")
+    document = json.loads(done.stdout)
+    workload, items = (
+        document["workload"],
+        [i for layer in document["cost"]["layers"] for i in layer["items"]],
+    )
+    assert (workload["macs"], workload["weights"] + workload["biases"], workload["outputs"]) == (
+        266_051_584,
+        1_960_960,
+        344_074,
+    )
+
+    def total(component: str, tensor: str | None = None) -> float:
+        return sum(
+            i["energy_pj"]
+            for i in items
+            if i["component"] == f"moons:{component}" and tensor in (None, i["tensor"])
+        )
+
+    e_w = total("main", "weights") + total("local", "weights")
+    e_a = total("main", "outputs") + total("local", "inputs")
+    found = (total("dram"), total("compute"), e_w, e_a, document["cost"]["totals"]["energy_pj"])
+    assert found == pytest.approx(GOLDEN[bits], rel=1e-6)
+
+
+@pytest.mark.parametrize("hardware", E_INF_UJ)
+def test_other_memories(hardware: str) -> None:
+    for bits, expected in zip((1, 2, 4, 8, 16), E_INF_UJ[hardware], strict=True):
+        done = bitjoule("energy", "vgg-moons", "--scheme", f"moons-{bits}", "--hardware", hardware, "--json")
+        assert json.loads(done.stdout)["cost"]["totals"]["energy_pj"] / 1e6 == pytest.approx(
+            expected, rel=1e-6
+        )
+
+
+def test_text_for_people() -> None:
+    done = bitjoule("energy", "resnet8", "--scheme", "hpr-w4a4", "--per-layer")
+    assert "resnet8 hpr-w4a4 on moons-4mb" in done.stdout
+    assert "12,501,632 MACs" in done.stdout
+    assert "INT16" in done.stdout
+
+
+def test_width_and_options() -> None:
+    half = json.loads(bitjoule("energy", "resnet20", "--width", "0.5", "--json").stdout)
+    assert half["workload"]["macs"] == 10_248_512
+    shallow = ("energy", "moons", "--set", "depths=1,1,1", "--set", "filters=64,64,64", "--json")
+    assert json.loads(bitjoule(*shallow).stdout)["workload"]["macs"] == 13_576_192
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("resnet21",), "error: unknown network 'resnet21'; did you mean 'resnet"),
+        (("resnet8", "--scheme", "w4a4x"), "error: unknown scheme 'w4a4x', did you mean 'w4a4'?"),
+        (("resnet8", "--hardware", "moons-4bm"), "did you mean moons-4mb?"),
+        (("resnet8", "--set", "clases=10"), "error: network 'resnet8' has no option 'clases'"),
+        (("resnet8", "--set", "classes"), "error: --set takes KEY=VALUE"),
+        (("net.onnx",), "error: no ONNX file 'net.onnx'"),
+        (("graph.json",), "error: no file 'graph.json' here"),
+    ],
+)
+def test_bad_input(arguments: tuple[str, ...], message: str) -> None:
+    done = bitjoule("energy", *arguments, code=2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_format_that_the_hardware_cannot_run() -> None:
+    done = bitjoule("energy", "resnet8", "--scheme", "fp16", "--hardware", "braintta22", code=3)
+    assert "FP16" in done.stderr
