@@ -39,9 +39,10 @@ class CostItem:
         if not (
             math.isfinite(self.energy_pj) and self.energy_pj >= 0 and self.count >= 0 and self.bits_moved >= 0
         ):
+            numbers = f"{self.energy_pj}, {self.count}, {self.bits_moved}"
             raise ValueError(
-                f"cost item {self.layer}/{self.component}/{self.tensor}: energy_pj, count and bits_moved must "
-                f"be finite and >= 0, not {self.energy_pj}, {self.count}, {self.bits_moved}"
+                f"cost item {self.layer}/{self.component}/{self.tensor}: "
+                f"energy_pj, count and bits_moved must be finite and >= 0, not {numbers}"
             )
 
 

@@ -62,8 +62,8 @@ def _feature_maps(
         for name in (*step.inputs, step.output):
             if name not in workload.tensors:
                 raise ValueError(
-                    f"workload {workload.network!r}: step {step.name!r} reads or writes tensor {name!r}, which "
-                    "is not among its tensors; make workloads with workload_of"
+                    f"workload {workload.network!r}: step {step.name!r} names tensor {name!r}, which is not "
+                    "among its tensors; make workloads with workload_of"
                 )
         for name in dict.fromkeys(step.inputs):
             uses.setdefault(name, []).append(index)

@@ -31,6 +31,12 @@ OPERATIONS_PER_OUTPUT = 3
 
 DRAM, COMPUTE, MAIN, LOCAL = "moons:dram", "moons:compute", "moons:main", "moons:local"
 
+RULE_KEYS = (
+    *("weight_share", "input_share", "s_re_rule", "f_re_rule", "mac_width_rule", "first_layer_slices"),
+    *("biases_counted", "e_mac16_pj", "exponent", "dram_ratio"),
+)
+"""What stands beside every number: the parameters and rules that move it."""
+
 PRICE_KEYS = {
     DRAM: ("dram_ratio", "e_mac16_pj"),
     COMPUTE: ("e_mac16_pj", "exponent"),
@@ -232,15 +238,23 @@ def _extrapolated(layer: Layer) -> set[str]:
     return found
 
 
+def _rule_text(value: object) -> str:
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
 def _notes(section: MoonsSection, workload: Workload) -> tuple[str, ...]:
     memory = "unbounded" if section.on_chip_bits == "unbounded" else f"{section.on_chip_bits:,} bits"
-    notes = [
-        f"Moons et al. 2017 closed form; on chip {memory}, weight_share {section.weight_share:g}, "
-        f"input_share {section.input_share:g}, s_re_rule {section.s_re_rule}, f_re_rule {section.f_re_rule}, "
-        f"mac_width_rule {section.mac_width_rule}, "
-        f"first_layer_slices {str(section.first_layer_slices).lower()}, biases_counted {str(section.biases_counted).lower()}, e_mac16_pj {section.e_mac16_pj:g}, "
-        f"exponent {section.exponent:g}, dram_ratio {section.dram_ratio:g}"
-    ]
+    rules = (
+        f"on chip {memory}",
+        *(f"{key} {_rule_text(getattr(section, key))}" for key in RULE_KEYS),
+    )
+    notes = [f"Moons et al. 2017 closed form; {', '.join(rules)}"]
     floats = sorted(set().union(*(_extrapolated(layer) for layer in workload.layers)))
     if floats:
         notes.append(

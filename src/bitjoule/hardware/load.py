@@ -15,7 +15,7 @@ from bitjoule.hardware.validate import validated
 
 __all__ = ["load", "preset_text", "presets"]
 
-_PACKAGE = "bitjoule.hardware.presets"
+_FOLDER = resources.files("bitjoule.hardware") / "descriptions"
 
 
 def presets() -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def presets() -> tuple[str, ...]:
     >>> "moons-4mb" in presets()
     True
     """
-    files = resources.files(_PACKAGE).iterdir()
+    files = _FOLDER.iterdir()
     return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
 
 
@@ -36,7 +36,7 @@ def preset_text(name: str) -> str:
     """
     if name not in presets():
         raise _unknown(name)
-    return resources.files(_PACKAGE).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return _FOLDER.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, object]) -> Hardware:

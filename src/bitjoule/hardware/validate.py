@@ -150,7 +150,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping" if value else "an empty one"
     if isinstance(value, list | tuple):
         return "a list"
     text = repr(value)

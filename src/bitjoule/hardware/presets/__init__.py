@@ -1,3 +1,0 @@
-"""The shipped hardware descriptions, as YAML."""
-
-__all__: list[str] = []
