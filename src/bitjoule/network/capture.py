@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from bitjoule.network.build import Built, UnsupportedCall, build
 from bitjoule.network.captured_module import CapturedModule
-from bitjoule.network.export_program import CaptureError, exported, first_run
+from bitjoule.network.export_program import FIXED_BATCH, CaptureError, exported, first_run
 from bitjoule.network.network import Network
 
 __all__ = ["CaptureError", "capture"]
@@ -58,7 +58,14 @@ def capture(
     if inputs[0].shape[0] > 1:
         first_run(reference, inputs)
         inputs = tuple(value[:1] if first else value for value, first in zip(inputs, batched, strict=True))
-    expected = first_run(reference, inputs)
+        try:
+            expected = first_run(reference, inputs)
+        except CaptureError as problem:
+            raise CaptureError(
+                f"{FIXED_BATCH.format(type(model).__name__)}, or its input has no batch dimension: {problem}"
+            ) from problem
+    else:
+        expected = first_run(reference, inputs)
     notes: tuple[str, ...] = ()
     built = _build(model, inputs, batched, name, training=True)
     if not _agree(built.module, inputs, expected):

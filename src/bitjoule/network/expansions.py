@@ -8,56 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import fx
 from torch.nn import functional as F
 
-from bitjoule.network.operators import Call, Unsupported
-from bitjoule.workload.graph import Attribute
+from bitjoule.network.aten_call import Call, Unsupported
+from bitjoule.network.graph_writer import GraphWriter
 
-__all__ = ["ALIASES", "EXPANSIONS", "SPLITS", "Emitter", "additive_mask", "binary", "split_bounds"]
-
-
-class Emitter(Protocol):
-    """What an expansion may ask of the builder of the new graph."""
-
-    def is_static(self, value: Any) -> bool:
-        """True for a tensor that depends on parameters only."""
-
-    def value(self, value: Any) -> Any:
-        """The new graph's counterpart of an argument."""
-
-    def operand(self, value: Any) -> fx.Node:
-        """The same for an activation operand; a parameter becomes a `constant` node."""
-
-    def constant(self, tensor: torch.Tensor) -> fx.Node:
-        """A `constant` node that holds `tensor`."""
-
-    def shape(self, node: fx.Node) -> tuple[int, ...]:
-        """Shape of a new activation at batch 1."""
-
-    def emit(
-        self,
-        op: str,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        operands: tuple[fx.Node, ...],
-        shape: tuple[int, ...],
-        attributes: Mapping[str, Attribute] | None = None,
-        parameters: Mapping[str, tuple[int, ...]] | None = None,
-    ) -> fx.Node:
-        """A new call and its Graph node."""
-
-    def compute(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> fx.Node:
-        """A new call on parameters only: no Graph node."""
-
-    def dropout(self, x: fx.Node, probability: float, active: bool) -> fx.Node:
-        """Dropout that is on while the network trains (`active`: as captured)."""
+__all__ = ["ALIASES", "EXPANSIONS", "SPLITS", "additive_mask", "binary", "split_bounds"]
 
 
-Expansion = Callable[[Emitter, Call], fx.Node]
+Expansion = Callable[[GraphWriter, Call], fx.Node]
 
 ALIASES = frozenset(
     {"alias.default", "clone.default", "contiguous.default", "lift_fresh_copy.default", "lift_fresh.default"}
@@ -73,132 +36,137 @@ SPLITS = frozenset({"split.Tensor", "split_with_sizes.default", "chunk.default",
 def binary(op: str, function: Callable[..., Any]) -> Expansion:
     """`a op b` of tensors, parameters and numbers. A number is the attribute `value` of a one-input node."""
 
-    def expand(emitter: Emitter, call: Call) -> fx.Node:
+    def expand(writer: GraphWriter, call: Call) -> fx.Node:
         if call.arguments.get("rounding_mode") is not None:
             raise Unsupported(f"rounding_mode={call.arguments['rounding_mode']!r}")
         left, right = call.arguments["self"], call.arguments["other"]
         alpha = call.arguments.get("alpha", 1)
         if isinstance(right, int | float):
             value = right * alpha
-            return _with_number(emitter, op, function, emitter.operand(left), value, call.result)
-        if isinstance(emitter.value(right), fx.Node) and not isinstance(right.meta.get("val"), torch.Tensor):
+            return _with_number(writer, op, function, writer.operand(left), value, call.result)
+        if isinstance(writer.value(right), fx.Node) and not isinstance(right.meta.get("val"), torch.Tensor):
             raise Unsupported("arithmetic with the batch size")
-        first, second = emitter.operand(left), emitter.operand(right)
+        first, second = writer.operand(left), writer.operand(right)
         if alpha != 1:
-            second = _with_number(emitter, "mul", torch.mul, second, alpha, emitter.shape(second))
-        return emitter.emit(op, function, (first, second), (first, second), call.result)
+            second = _with_number(writer, "mul", torch.mul, second, alpha, writer.shape(second))
+        return writer.emit(op, function, (first, second), (first, second), call.result)
 
     return expand
 
 
 def _with_number(
-    emitter: Emitter, op: str, function: Callable[..., Any], x: fx.Node, value: float, shape: tuple[int, ...]
+    writer: GraphWriter,
+    op: str,
+    function: Callable[..., Any],
+    x: fx.Node,
+    value: float,
+    shape: tuple[int, ...],
 ) -> fx.Node:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unsupported(f"{op} with {value!r}, which depends on the batch")
-    return emitter.emit(op, function, (x, value), (x,), shape, {"value": float(value)})
+    return writer.emit(op, function, (x, value), (x,), shape, {"value": float(value)})
 
 
-def _reverse_subtract(emitter: Emitter, call: Call) -> fx.Node:
+def _reverse_subtract(writer: GraphWriter, call: Call) -> fx.Node:
     """number - alpha x = (-x) alpha + number."""
-    x = emitter.operand(call.arguments["self"])
-    x = emitter.emit("neg", torch.neg, (x,), (x,), call.result)
+    x = writer.operand(call.arguments["self"])
+    x = writer.emit("neg", torch.neg, (x,), (x,), call.result)
     if (alpha := call.arguments["alpha"]) != 1:
-        x = _with_number(emitter, "mul", torch.mul, x, alpha, call.result)
-    return _with_number(emitter, "add", torch.add, x, call.arguments["other"], call.result)
+        x = _with_number(writer, "mul", torch.mul, x, alpha, call.result)
+    return _with_number(writer, "add", torch.add, x, call.arguments["other"], call.result)
 
 
-def _power(emitter: Emitter, call: Call) -> fx.Node:
+def _power(writer: GraphWriter, call: Call) -> fx.Node:
     exponent = call.arguments.get("exponent", 2)
     if not isinstance(exponent, int | float):
         raise Unsupported("a power whose exponent is no number")
-    return _raise(emitter, call, float(exponent))
+    return _raise(writer, call, float(exponent))
 
 
-def _reciprocal(emitter: Emitter, call: Call) -> fx.Node:
-    return _raise(emitter, call, -1.0)
+def _reciprocal(writer: GraphWriter, call: Call) -> fx.Node:
+    return _raise(writer, call, -1.0)
 
 
-def _raise(emitter: Emitter, call: Call, exponent: float) -> fx.Node:
-    x = emitter.operand(call.arguments["self"])
-    return emitter.emit("pow", torch.pow, (x, exponent), (x,), call.result, {"exponent": exponent})
+def _raise(writer: GraphWriter, call: Call, exponent: float) -> fx.Node:
+    x = writer.operand(call.arguments["self"])
+    return writer.emit("pow", torch.pow, (x, exponent), (x,), call.result, {"exponent": exponent})
 
 
-def _concatenate(emitter: Emitter, call: Call) -> fx.Node:
-    tensors = tuple(emitter.operand(value) for value in call.arguments["tensors"])
+def _concatenate(writer: GraphWriter, call: Call) -> fx.Node:
+    tensors = tuple(writer.operand(value) for value in call.arguments["tensors"])
     dim = int(call.arguments["dim"]) % len(call.result)
     if dim == 0:
         raise Unsupported("a concatenation along the batch")
-    return emitter.emit("concat", torch.cat, (list(tensors), dim), tensors, call.result, {"dim": dim})
+    return writer.emit("concat", torch.cat, (list(tensors), dim), tensors, call.result, {"dim": dim})
 
 
 def _matrix_product(left: str, right: str) -> Expansion:
-    def expand(emitter: Emitter, call: Call) -> fx.Node:
-        return _product(emitter, call, call.arguments[left], call.arguments[right], None, call.result)
+    def expand(writer: GraphWriter, call: Call) -> fx.Node:
+        return _product(writer, call, call.arguments[left], call.arguments[right], None, call.result)
 
     return expand
 
 
 def _product(
-    emitter: Emitter, call: Call, left: Any, right: Any, bias: Any, result: tuple[int, ...]
+    writer: GraphWriter, call: Call, left: Any, right: Any, bias: Any, result: tuple[int, ...]
 ) -> fx.Node:
     """left @ right; a right operand that is a matrix of parameters makes it a linear layer."""
-    static_bias = bias is None or (emitter.is_static(bias) and len(bias.meta["val"].shape) == 1)
-    if emitter.is_static(right) and len(right.meta["val"].shape) == 2 and static_bias:
-        weight = emitter.compute(torch.t, (emitter.value(right),))
+    static_bias = bias is None or (writer.is_static(bias) and len(bias.meta["val"].shape) == 1)
+    if writer.is_static(right) and len(right.meta["val"].shape) == 2 and static_bias:
+        weight = writer.compute(torch.t, (writer.value(right),))
         in_features, out_features = (int(size) for size in right.meta["val"].shape)
         parameters: dict[str, tuple[int, ...]] = {"weight": (out_features, in_features)}
         if bias is not None:
             parameters["bias"] = (out_features,)
-        x = emitter.operand(left)
-        return emitter.emit(
+        x = writer.operand(left)
+        return writer.emit(
             "linear",
             F.linear,
-            (x, weight, emitter.value(bias)),
+            (x, weight, writer.value(bias)),
             (x,),
             result,
             {"in_features": in_features, "out_features": out_features},
             parameters,
         )
-    first, second = emitter.operand(left), emitter.operand(right)
-    product = _matmul(emitter, first, second, result)
+    first, second = writer.operand(left), writer.operand(right)
+    product = _matmul(writer, first, second, result)
     if bias is None:
         return product
-    added = emitter.operand(bias)
-    return emitter.emit("add", torch.add, (product, added), (product, added), result)
+    added = writer.operand(bias)
+    return writer.emit("add", torch.add, (product, added), (product, added), result)
 
 
-def _matmul(emitter: Emitter, left: fx.Node, right: fx.Node, result: tuple[int, ...]) -> fx.Node:
-    if min(len(emitter.shape(left)), len(emitter.shape(right))) < 2:
-        raise Unsupported(f"a product of shapes {emitter.shape(left)} and {emitter.shape(right)}")
-    return emitter.emit("matmul", torch.matmul, (left, right), (left, right), result)
+def _matmul(writer: GraphWriter, left: fx.Node, right: fx.Node, result: tuple[int, ...]) -> fx.Node:
+    if min(len(writer.shape(left)), len(writer.shape(right))) < 2:
+        raise Unsupported(f"a product of shapes {writer.shape(left)} and {writer.shape(right)}")
+    return writer.emit("matmul", torch.matmul, (left, right), (left, right), result)
 
 
 def _biased_product(left: str, right: str) -> Expansion:
     """beta self + alpha left @ right, as torch.addmm and torch.baddbmm."""
 
-    def expand(emitter: Emitter, call: Call) -> fx.Node:
+    def expand(writer: GraphWriter, call: Call) -> fx.Node:
         if call.arguments["beta"] != 1 or call.arguments["alpha"] != 1:
             beta, alpha = call.arguments["beta"], call.arguments["alpha"]
             raise Unsupported(f"beta={beta}, alpha={alpha}; both must be 1")
         bias = call.arguments["self"]
-        return _product(emitter, call, call.arguments[left], call.arguments[right], bias, call.result)
+        return _product(writer, call, call.arguments[left], call.arguments[right], bias, call.result)
 
     return expand
 
 
-def linear_of_activations(emitter: Emitter, call: Call) -> fx.Node:
+def linear_of_activations(writer: GraphWriter, call: Call) -> fx.Node:
     """A linear layer whose weight is itself an activation: input @ weight^T + bias."""
-    weight = emitter.operand(call.arguments["weight"])
-    rows, columns = emitter.shape(weight)
-    turned = emitter.emit(
+    weight = writer.operand(call.arguments["weight"])
+    rows, columns = writer.shape(weight)
+    turned = writer.emit(
         "transpose", torch.transpose, (weight, 0, 1), (weight,), (columns, rows), {"dims": (1, 0)}
     )
-    product = _matmul(emitter, emitter.operand(call.arguments["input"]), turned, call.result)
+    product = _matmul(writer, writer.operand(call.arguments["input"]), turned, call.result)
     if call.arguments["bias"] is None:
         return product
-    bias = emitter.operand(call.arguments["bias"])
-    return emitter.emit("add", torch.add, (product, bias), (product, bias), call.result)
+    bias = writer.operand(call.arguments["bias"])
+    return writer.emit("add", torch.add, (product, bias), (product, bias), call.result)
 
 
 def additive_mask(mask: torch.Tensor) -> torch.Tensor:
@@ -206,61 +174,61 @@ def additive_mask(mask: torch.Tensor) -> torch.Tensor:
     return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -math.inf)
 
 
-def _attention(emitter: Emitter, call: Call) -> fx.Node:
+def _attention(writer: GraphWriter, call: Call) -> fx.Node:
     """softmax(q k^T scale + mask) v (Vaswani 2017, equation 1), with dropout on the probabilities."""
     if call.arguments.get("enable_gqa"):
         raise Unsupported("scaled_dot_product_attention(enable_gqa=True)")
-    query, key, value = (emitter.operand(call.arguments[name]) for name in ("query", "key", "value"))
-    length, features = emitter.shape(query)[-2:]
-    keys = emitter.shape(key)[-2]
-    heads = emitter.shape(query)[:-2]
+    query, key, value = (writer.operand(call.arguments[name]) for name in ("query", "key", "value"))
+    length, features = writer.shape(query)[-2:]
+    keys = writer.shape(key)[-2]
+    heads = writer.shape(query)[:-2]
     scale = call.arguments["scale"]
     scale = 1 / math.sqrt(features) if scale is None else scale
-    query = _with_number(emitter, "mul", torch.mul, query, scale, emitter.shape(query))
+    query = _with_number(writer, "mul", torch.mul, query, scale, writer.shape(query))
     rank = len(heads) + 2
-    turned = emitter.emit(
+    turned = writer.emit(
         "transpose",
         torch.transpose,
         (key, -2, -1),
         (key,),
-        (*emitter.shape(key)[:-2], features, keys),
+        (*writer.shape(key)[:-2], features, keys),
         {"dims": (*range(rank - 2), rank - 1, rank - 2)},
     )
-    scores = _matmul(emitter, query, turned, (*heads, length, keys))
-    mask = _mask(emitter, call, length, keys)
+    scores = _matmul(writer, query, turned, (*heads, length, keys))
+    mask = _mask(writer, call, length, keys)
     if mask is not None:
-        scores = emitter.emit("add", torch.add, (scores, mask), (scores, mask), emitter.shape(scores))
-    shape = emitter.shape(scores)
-    probabilities = emitter.emit("softmax", torch.softmax, (scores, -1), (scores,), shape, {"dim": rank - 1})
+        scores = writer.emit("add", torch.add, (scores, mask), (scores, mask), writer.shape(scores))
+    shape = writer.shape(scores)
+    probabilities = writer.emit("softmax", torch.softmax, (scores, -1), (scores,), shape, {"dim": rank - 1})
     if call.arguments["dropout_p"]:
-        probabilities = emitter.dropout(probabilities, float(call.arguments["dropout_p"]), True)
-    return _matmul(emitter, probabilities, value, call.result)
+        probabilities = writer.dropout(probabilities, float(call.arguments["dropout_p"]), True)
+    return _matmul(writer, probabilities, value, call.result)
 
 
-def _mask(emitter: Emitter, call: Call, length: int, keys: int) -> fx.Node | None:
+def _mask(writer: GraphWriter, call: Call, length: int, keys: int) -> fx.Node | None:
     mask = call.arguments["attn_mask"]
     if call.arguments["is_causal"]:
-        return emitter.constant(torch.full((length, keys), -math.inf).triu(1))
+        return writer.constant(torch.full((length, keys), -math.inf).triu(1))
     if mask is None:
         return None
     if mask.meta["val"].dtype != torch.bool:
-        return emitter.operand(mask)
-    if not emitter.is_static(mask):
+        return writer.operand(mask)
+    if not writer.is_static(mask):
         raise Unsupported("a boolean attention mask that is computed from the input; give a float mask")
-    return emitter.operand(emitter.compute(additive_mask, (emitter.value(mask),)))
+    return writer.operand(writer.compute(additive_mask, (writer.value(mask),)))
 
 
-def _dropout(emitter: Emitter, call: Call) -> fx.Node:
-    x = emitter.operand(call.arguments["input"])
-    return emitter.dropout(x, float(call.arguments["p"]), bool(call.arguments["train"]))
+def _dropout(writer: GraphWriter, call: Call) -> fx.Node:
+    x = writer.operand(call.arguments["input"])
+    return writer.dropout(x, float(call.arguments["p"]), bool(call.arguments["train"]))
 
 
-def _squeeze_all(emitter: Emitter, call: Call) -> fx.Node:
+def _squeeze_all(writer: GraphWriter, call: Call) -> fx.Node:
     """x.squeeze() without dimensions: those that were 1 in the capture, never the batch."""
-    x = emitter.operand(call.arguments["self"])
+    x = writer.operand(call.arguments["self"])
     sizes = call.arguments["self"].meta["val"].shape
     dims = tuple(dim for dim, size in enumerate(sizes) if isinstance(size, int) and size == 1)
-    return emitter.emit("reshape", torch.squeeze, (x, dims), (x,), call.result, {"shape": call.result})
+    return writer.emit("reshape", torch.squeeze, (x, dims), (x,), call.result, {"shape": call.result})
 
 
 def split_bounds(key: str, call: Call, results: int) -> tuple[int, tuple[tuple[int, int], ...]]:

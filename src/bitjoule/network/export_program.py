@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import linecache
+import logging
 import os
 import traceback
 from types import TracebackType
@@ -14,7 +15,13 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-__all__ = ["CaptureError", "exported", "first_run"]
+__all__ = ["FIXED_BATCH", "CaptureError", "exported", "first_run"]
+
+FIXED_BATCH = (
+    "cannot capture {}: its forward fixes the batch, so other batches cannot run "
+    "(write x.view(x.size(0), ...) or x.flatten(1), not a number)"
+)
+"""Start of the message for a model with a batch of its own."""
 
 TORCH_FOLDER = os.path.dirname(torch.__file__)
 
@@ -50,6 +57,9 @@ def exported(
     pairs = tuple(zip(inputs, batched, strict=True))
     two = tuple(torch.cat([value] * 2) if first else value for value, first in pairs)
     dynamic = tuple({0: Dim.AUTO} if first else None for _, first in pairs)
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = log.level
+    log.setLevel(logging.ERROR)
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -63,6 +73,7 @@ def exported(
         raise CaptureError(_refusal(model, problem)) from problem
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
+        log.setLevel(level)
     _check_batch(model, program, batched)
     return program
 
@@ -73,8 +84,7 @@ def _check_batch(model: nn.Module, program: ExportedProgram, batched: tuple[bool
     for name, first in zip(program.graph_signature.user_inputs, batched, strict=True):
         if first and isinstance(sizes[str(name)][0], int):
             raise CaptureError(
-                f"cannot capture {type(model).__name__}: its forward fixes the batch of input {str(name)!r}, "
-                "so it cannot run other batches. Write x.view(x.size(0), ...) or x.flatten(1), not a number"
+                f"{FIXED_BATCH.format(type(model).__name__)}: it takes only 2 samples of input {str(name)!r}"
             )
 
 
@@ -84,9 +94,12 @@ def _refusal(model: nn.Module, problem: Exception) -> str:
     if isinstance(problem, GuardOnDataDependentSymNode):
         return (
             f"cannot capture {kind}: its control flow depends on the values of a tensor{place}. A captured "
-            "network is one fixed graph: write the choice as torch.where(condition, a, b) or torch.cond, or "
-            "move the branch out of forward"
+            "network is one fixed graph: write the choice as arithmetic (relu, clamp, a product), or move "
+            "the branch out of forward and capture each side. torch.where and torch.cond can be exported, "
+            "but the Graph has no node for them"
         )
+    if "is invalid for input of size" in str(problem):
+        return f"{FIXED_BATCH.format(kind)}: {_first_line(problem)}{place}"
     return (
         f"cannot capture {kind}: torch.export stopped with {type(problem).__name__}: {_first_line(problem)}"
         f"{place}. Forward must be tensor operations only, and work with a batch of 1 and of 2"

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx, nn
 
-from bitjoule.network.build import MARK
+from bitjoule.network.graph_writer import MARK
 from bitjoule.network.network import Network, NetworkError
 from bitjoule.workload.graph import Graph, Node
 

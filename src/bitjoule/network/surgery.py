@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from bitjoule.formats import TensorFormat
-from bitjoule.network.build import MARK
+from bitjoule.network.graph_writer import MARK
 from bitjoule.network.network import Network, NetworkError
 from bitjoule.workload import Assignment, Node, QuantPoint
 
@@ -56,7 +56,7 @@ def insert_quantizers(
     _check(net, assignment)
     clone = net.clone()
     surgeon = _Surgeon(clone)
-    for name in assignment.absorbed:
+    for name in sorted(assignment.absorbed):
         surgeon.absorb(name)
     for point in assignment.points:
         if point.kind != "read":
