@@ -88,8 +88,8 @@ class _Programme:
             self.at_most(terms, capacity_bits - fixed)
 
     def solve(self) -> dict[Variable, float]:
-        if not self.objective:
-            return {}
+        if not self.entries:  # no tensor is used after it is made: nothing to choose
+            return dict.fromkeys(self.column, 0.0)
         rows, columns, values = zip(*self.entries, strict=True)
         matrix = coo_matrix((values, (rows, columns)), shape=(len(self.bounds), len(self.objective)))
         result = milp(
