@@ -28,7 +28,8 @@ ACCUMULATOR_FORMAT = "INT32"
 class Operation:
     """An operator that is not a multiply-accumulate: pooling, an add of its own, a normalisation.
 
-    `fused_into` names the layer whose pipeline runs it (batch norm, activation, residual add), or is "".
+    `fused_into` names the step whose pipeline runs it (batch norm, activation, residual add), or is "":
+    then it is a step of its own, and `output` is the stored tensor that its pipeline ends in.
     """
 
     name: str
@@ -272,7 +273,7 @@ class _Counter:
     def _layer(self, node: Node, owner: Mapping[str, str]) -> Layer:
         shape = layer_of(self.graph, node)
         assignment = self.assignment
-        end = pipeline_end(self.graph, node, assignment.internal)
+        end = self._end(node)
         operands = [self.root[tensor] for tensor in node.inputs]
         shortcuts = [
             self.root[tensor]
@@ -299,6 +300,9 @@ class _Counter:
             }
         )
 
+    def _end(self, node: Node) -> str:
+        return pipeline_end(self.graph, node, self.assignment.internal)
+
     def _operation(self, node: Node, fused: str) -> Operation:
         return Operation(
             name=node.name,
@@ -306,7 +310,7 @@ class _Counter:
             inputs=tuple(
                 self.root[tensor] for tensor in node.inputs if tensor not in self.assignment.internal
             ),
-            output=self.root[node.output],
+            output=self.root[node.output if fused else self._end(node)],
             elements=self.graph.tensors[node.output].elements,
             fused_into=fused,
             attributes=dict(node.attributes),
