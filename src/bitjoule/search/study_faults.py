@@ -96,14 +96,20 @@ def _place(location: Iterable[str | int], document: object) -> Place:
     value = document
     parts = list(location)
     for index, part in enumerate(parts):
-        if (isinstance(value, Mapping) and part in value) or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
-            value = value[part]
+        if _holds(value, part):
+            value = value[part]  # type: ignore[index]
         elif index == len(parts) - 1 and isinstance(value, Mapping):
             value = None  # a missing key
         else:
             continue
         place.append(part)
     return tuple(place)
+
+
+def _holds(value: object, part: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, list) and isinstance(part, int) and part < len(value)
 
 
 def _keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -222,7 +222,7 @@ class Recipe(_Section):
 
 
 class Accuracy(_Section):
-    """Which evaluator, with which budget. `table` is the CSV of evaluator table, relative to the study file."""
+    """Which evaluator, with which budget. `table`: the CSV of evaluator table, relative to the study file."""
 
     evaluator: Literal["short_qat", "qat", "table"]
     init: Literal["parent", "scratch"] = "parent"

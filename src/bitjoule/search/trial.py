@@ -28,6 +28,7 @@ __all__ = [
     "Request",
     "Result",
     "Split",
+    "Status",
     "Trial",
 ]
 

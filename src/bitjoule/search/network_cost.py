@@ -1,0 +1,103 @@
+"""Cost of candidates through the network's graph: workload, then the energy model of the hardware.
+
+Graphs are captured once per topology; their hash stands for the network in every content key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from bitjoule.energy import Infeasible, cost, cost_model_version
+from bitjoule.hardware import Hardware, load
+from bitjoule.search.proxies import proxies
+from bitjoule.search.space import Candidate
+from bitjoule.search.trial import CostRecord, Json
+from bitjoule.workload import Graph, Workload, workload_of
+
+__all__ = ["NetworkCost"]
+
+WORKLOAD_VERSION = 1
+"""Raised when `workload_of` counts the same graph and scheme differently."""
+
+
+class NetworkCost:
+    """The CostFunction of studies; `graph` captures the network of a candidate."""
+
+    def __init__(self, graph: Callable[[Candidate], Graph]) -> None:
+        self._capture = graph
+        self._graphs: dict[tuple[tuple[str, int | float], ...], Graph] = {}
+        self._hardware: dict[str, Hardware] = {}
+
+    def hardware_hash(self, hardware: str) -> str:
+        """Content hash of a preset or file."""
+        return self._load(hardware).hash
+
+    def network_payload(self, candidate: Candidate) -> Json:
+        """Name, topology and the hash of the captured graph."""
+        return {
+            "name": candidate.network,
+            "topology": [[name, value] for name, value in candidate.topology],
+            "graph": self._graph(candidate).hash,
+        }
+
+    def payload(self, candidate: Candidate, hardware: str) -> Json:
+        """Graph and scheme, of which the workload follows; hardware; versions of what counts and prices."""
+        loaded = self._load(hardware)
+        return {
+            "graph": self._graph(candidate).hash,
+            "workload_version": WORKLOAD_VERSION,
+            "scheme": candidate.scheme.name,
+            "hardware": loaded.hash,
+            "model": loaded.kind,
+            "model_version": cost_model_version(loaded),
+        }
+
+    def __call__(self, candidate: Candidate, hardware: str) -> CostRecord:
+        """Energy, latency and DRAM of one inference, with the breakdown that reports show."""
+        workload = workload_of(self._graph(candidate), candidate.scheme)
+        breakdown = _description(workload)
+        try:
+            document = cost(workload, self._load(hardware)).to_json()
+        except Infeasible as error:
+            return CostRecord(None, None, None, breakdown, str(error))
+        totals = cast(Mapping[str, float], document["totals"])
+        return CostRecord(
+            energy_pj=float(totals["energy_pj"]),
+            latency_cycles=int(totals["latency_cycles"]),
+            dram_pj=float(totals["dram_pj"]),
+            breakdown={**breakdown, "cost": document},
+        )
+
+    def _graph(self, candidate: Candidate) -> Graph:
+        if candidate.topology not in self._graphs:
+            self._graphs[candidate.topology] = self._capture(candidate)
+        return self._graphs[candidate.topology]
+
+    def _load(self, hardware: str) -> Hardware:
+        if hardware not in self._hardware:
+            self._hardware[hardware] = load(hardware)
+        return self._hardware[hardware]
+
+
+def _description(workload: Workload) -> Json:
+    return {
+        "weight_bits": workload.weight_bits,
+        "macs": workload.macs,
+        "proxies": proxies(workload.layers),
+        "formats": [
+            {
+                "layer": layer.name,
+                "kind": layer.kind,
+                "macs": layer.macs,
+                "weights": _text(layer.weight_format),
+                "input": _text(layer.input_format),
+                "output": _text(layer.output_format),
+            }
+            for layer in workload.layers
+        ],
+    }
+
+
+def _text(tensor_format: object) -> str:
+    return "FLOAT32" if tensor_format is None else str(tensor_format)

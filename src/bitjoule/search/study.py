@@ -1,0 +1,497 @@
+"""A study: a directory with everything a search has found; it can be killed at any moment and goes on.
+
+`<name>.study/` holds study.yaml (the file as given), study.sqlite, study.lock, checkpoints/ and logs/. The
+same command runs the same method from its seed and looks every evaluation up by content key first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol, Self
+
+from bitjoule.search.accuracy_key import AccuracyKeys
+from bitjoule.search.evaluation import Evaluation, Stopped
+from bitjoule.search.executor import Executor, InProcess
+from bitjoule.search.executor_processes import Processes
+from bitjoule.search.grid import check_size, grid
+from bitjoule.search.interrupts import Interrupts
+from bitjoule.search.jobs import Interrupted, Jobs
+from bitjoule.search.key import key
+from bitjoule.search.lock import StudyLock, refuse_network_file_system
+from bitjoule.search.points import Comparison, Front, StudyPoint, compare_families, points_of, select_front
+from bitjoule.search.progress import ProgressEvent
+from bitjoule.search.report_data import report_data
+from bitjoule.search.space import Candidate
+from bitjoule.search.store import Store
+from bitjoule.search.study_directory import (
+    StudyError,
+    check_unchanged,
+    frozen_file,
+    move_aside,
+    write_frozen,
+)
+from bitjoule.search.study_file import StudyFile, parse_study_file
+from bitjoule.search.study_tables import write_best, write_front, write_trials
+from bitjoule.search.study_trials import stored_trials
+from bitjoule.search.study_yaml import YamlText, read_yaml
+from bitjoule.search.trial import CostFunction, EvaluatorSpec, Json, Split, Trial
+from bitjoule.workload import Graph
+
+__all__ = ["DryRun", "Join", "Study", "StudyStatus"]
+
+STORE = "study.sqlite"
+LOCK = "study.lock"
+
+
+class Join(Protocol):
+    """What joins a study with the rooms that load torch."""
+
+    def evaluator(self, file: StudyFile) -> EvaluatorSpec:
+        """The evaluator of a study file; also asked for `file.parent_file()`."""
+        ...
+
+    def graph(self, candidate: Candidate) -> Graph:
+        """The network of a candidate as a graph."""
+        ...
+
+    def data_card(self, file: StudyFile) -> Json:
+        """name, manifest_hash, classes, lossy, sizes {train, validation, test} of the data."""
+        ...
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would do. `estimate_s` is rough and None before anything was timed."""
+
+    name: str
+    candidates: int
+    hardware: int
+    stored: int
+    to_train: int
+    parents: int
+    workers: int
+    timed_epochs: int
+    estimate_s: float | None
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.name}: {self.candidates} candidates x {self.hardware} hardware, "
+            f"{self.stored} stored, {self.to_train} to train"
+        )
+        if self.parents:
+            text += f" and {self.parents} float32 parents"
+        if self.estimate_s is None:
+            return text if not self.to_train else f"{text} (nothing timed yet)"
+        minutes = max(1, round(self.estimate_s / 60))
+        spoken = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+        return f"{text} (about {spoken} on {self.workers} workers, from {self.timed_epochs} timed epochs)"
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """How far a study is."""
+
+    name: str
+    trials: int
+    done: int
+    failed: int
+    infeasible: int
+
+
+class Study:
+    """Open with `Study.open`; reading needs only the directory, running also a `Join`."""
+
+    def __init__(
+        self,
+        path: Path,
+        file: StudyFile,
+        text: YamlText,
+        *,
+        join: Join | None = None,
+        cost_function: CostFunction | None = None,
+        fresh: bool = False,
+    ) -> None:
+        self.path = path
+        self.file = file
+        self._text = text
+        self._join = join
+        self._cost_function = cost_function
+        self._fresh = fresh
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        config: str | os.PathLike[str] | None = None,
+        *,
+        join: Join | None = None,
+        cost_function: CostFunction | None = None,
+        fresh: bool = False,
+    ) -> Self:
+        """The study in the directory `path`, as `config` says, or as it was run last.
+
+        Args:
+            config: a study file; needed the first time.
+            join: makes evaluators, graphs and data cards; needed to run.
+            cost_function: prices candidates instead of the network's graph.
+            fresh: begin anew when network or data changed; the old study is moved aside, never deleted.
+
+        Raises:
+            StudyFileError: everything wrong with the study file.
+            StudyError: no study there, or one of another network or data.
+        """
+        folder = Path(path)
+        presets = None
+        if cost_function is None:
+            from bitjoule.hardware import presets as preset_names
+
+            presets = preset_names()
+        frozen = frozen_file(folder, STORE)
+        if config is not None:
+            text = read_yaml(Path(config))
+            file = parse_study_file(text, Path(config).parent, presets)
+            if frozen is not None and not fresh:
+                check_unchanged(folder, frozen[0], file)
+        elif frozen is not None:
+            file, text = frozen
+        else:
+            raise StudyError(f"no study at {folder}; give the study file that is to be run")
+        return cls(folder, file, text, join=join, cost_function=cost_function, fresh=fresh)
+
+    def run(
+        self,
+        executor: Literal["in_process", "processes"] | Executor | None = None,
+        *,
+        workers: int | None = None,
+        progress: Callable[[ProgressEvent], None] | None = None,
+        retry_failed: bool = False,
+    ) -> StudyStatus:
+        """Run or resume: search, then measure the front points on the test split.
+
+        Raises:
+            StudyError, StoreError: another driver, a network file system, other data.
+            DiskFullError: no room left; run again when there is.
+            TooManyFailuresError: more failed than limits.max_failures.
+            Interrupted: SIGINT or SIGTERM; carries the exit code 130 or 143.
+        """
+        join = self._needed_join()
+        check_size(self.file.candidates(), self.file.limits.max_trials)
+        refuse_network_file_system(self.path.absolute().parent)
+        if self._fresh:
+            move_aside(self.path, LOCK)
+            self._fresh = False
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = StudyLock(self.path / LOCK)
+        try:
+            store = Store(self.path / STORE)
+            try:
+                runner = self._executor(executor, workers)
+                try:
+                    self._run(join, store, runner, progress or _ignore, retry_failed)
+                finally:
+                    runner.close()
+            finally:
+                store.close()
+        finally:
+            lock.close()
+        return self.status()
+
+    def trials(self) -> list[Trial]:
+        """Every stored trial by number; empty before the first run."""
+        with _reading(self.path) as store:
+            return [] if store is None else stored_trials(store, _labels(store))
+
+    def points(self, hardware: str | None = None, family: str | None = None) -> list[StudyPoint]:
+        """Finished candidates on one hardware (default: the first), averaged over seeds."""
+        name = self._hardware(hardware)
+        points = points_of(self.trials(), name)
+        if family is None:
+            return points
+        self._check_families(points, family)
+        return [point for point in points if point.family == family]
+
+    def front(
+        self, hardware: str | None = None, family: str | None = None, split: Split = "validation"
+    ) -> Front:
+        """The front on one hardware (default: the first), of all families or of one."""
+        return select_front(self.points(hardware, family), self._hardware(hardware), split)
+
+    def compare(
+        self, a: str, b: str, hardware: str | None = None, *, attained: bool = False, bootstrap: int = 0
+    ) -> Comparison:
+        """Iso-accuracy saving of family `a` over family `b`; `bootstrap` replicates give an interval."""
+        points = self.points(hardware)
+        self._check_families(points, a, b)
+        return compare_families(
+            points,
+            a,
+            b,
+            self._hardware(hardware),
+            attained=attained,
+            n_boot=bootstrap,
+            n_images=self.validation_images,
+            seed=self.file.seed,
+        )
+
+    def status(self) -> StudyStatus:
+        """Counts of stored trials."""
+        with _reading(self.path) as store:
+            counts = {} if store is None else store.count_trials()
+        return StudyStatus(
+            name=self.file.name,
+            trials=sum(counts.values()),
+            done=counts.get("done", 0),
+            failed=counts.get("failed", 0),
+            infeasible=counts.get("infeasible", 0),
+        )
+
+    def dry_run(self, workers: int | None = None) -> DryRun:
+        """What a run would find stored and what it would train; writes nothing."""
+        keys = self._keys(self._needed_join())
+        space = self.file.candidates()
+        check_size(space, self.file.limits.max_trials)
+        seeds = self.file.seeds(self.file.accuracy.seeds_search)
+        wanted = {keys.key(candidate, seed, "validation") for candidate in space for seed in seeds}
+        parents = {
+            keys.key(candidate.with_scheme(keys.float32), seed, "validation")
+            for candidate in space
+            for seed in seeds
+            if keys.has_parents and not candidate.scheme.is_float32
+        }
+        with _reading(self.path) as store:
+            rows = {} if store is None or self._fresh else {row.key: row for row in store.accuracies()}
+        done = {name for name, row in rows.items() if row.done}
+        missing = [name for name in wanted if name not in done]
+        missing_parents = [name for name in parents if name not in done and name not in wanted]
+        slots = workers or self.file.executor.workers
+        seconds, epochs = 0.0, 0.0
+        for row in rows.values():
+            budget = row.payload["budget"]
+            if row.done and row.payload["split"] == "validation" and isinstance(budget, dict):
+                seconds += row.wall_s or 0.0
+                epochs += float(budget["epochs"])
+        left = len(missing) * self.file.accuracy.budget.epochs
+        if self.file.accuracy.parent is not None:
+            left += len(missing_parents) * self.file.accuracy.parent.epochs
+        return DryRun(
+            name=self.file.name,
+            candidates=space.size,
+            hardware=len(self.file.hardware),
+            stored=len(wanted) - len(missing),
+            to_train=len(missing),
+            parents=len(missing_parents),
+            workers=slots,
+            timed_epochs=round(epochs),
+            estimate_s=left * seconds / epochs / slots if epochs and left else None,
+        )
+
+    def export_tables(self, folder: str | os.PathLike[str] | None = None) -> list[Path]:
+        """Write front.csv, trials.parquet and best/NN-scheme/ (default: into the study)."""
+        target = Path(folder) if folder is not None else self.path
+        target.mkdir(parents=True, exist_ok=True)
+        paths = [target / "front.csv", target / "trials.parquet", target / "best"]
+        with _reading(self.path) as store:
+            if store is None:
+                raise StudyError(f"study {self.file.name!r} has no trials yet: run it first")
+            trials = stored_trials(store, _labels(store))
+            fronts = [select_front(points_of(trials, name), name) for name in self.hardware_names]
+            write_front(paths[0], fronts)
+            write_trials(paths[1], trials, store)
+            write_best(paths[2], fronts, store, self.path, self.file.name)
+        return paths
+
+    def report_data(self) -> Json:
+        """Everything a report shows, as one JSON document.
+
+        `schema` "bitjoule.report_data/1"; `header` (name, command, seed, method, network, code_version,
+        created_utc, data, counts, seeds, selection); `hardware` (name, hash, reference, hypervolume, front);
+        `families`; `points` (one per candidate and hardware: accuracies, energy, cost breakdown, formats,
+        proxies); `iso_accuracy` and `iso_energy` of all pairs of families; `dram` shares over the front;
+        `proxies` judged; `failures` by kind; `assumptions`. Accuracies are fractions, energies pJ, and what
+        is not known is None.
+        """
+        with _reading(self.path) as store:
+            if store is None:
+                raise StudyError(f"study {self.file.name!r} has no trials yet: run it first")
+            trials = stored_trials(store, _labels(store))
+            return report_data(self.file, store, trials, self.hardware_names, self.data_card)
+
+    @cached_property
+    def hardware_names(self) -> tuple[str, ...]:
+        """Names of the hardware in the order of the study file: a preset's name, a file's stem."""
+        return tuple(Path(source).stem for source in self.file.hardware_sources())
+
+    @property
+    def data_card(self) -> Json:
+        """The data card of the last run; empty before."""
+        with _reading(self.path) as store:
+            text = None if store is None else store.meta("data_card")
+        card: Json = {} if text is None else json.loads(text)
+        return card
+
+    @property
+    def validation_images(self) -> int | None:
+        """Images of the validation split, None before the first run."""
+        sizes = self.data_card.get("sizes")
+        count = sizes.get("validation") if isinstance(sizes, Mapping) else None
+        return count if isinstance(count, int) else None
+
+    def _run(
+        self,
+        join: Join,
+        store: Store,
+        executor: Executor,
+        watch: Callable[[ProgressEvent], None],
+        retry_failed: bool,
+    ) -> None:
+        card = join.data_card(self.file)
+        costs = self._costs(join)
+        keys = self._keys(join, card)
+        sources = self.file.hardware_sources()
+        named = list(zip(sources, self.hardware_names, strict=True))
+        hashes = {costs.hardware_hash(source): name for source, name in named}
+        self._begin(store, card, hashes)
+        jobs = Jobs(
+            store,
+            executor,
+            max_failures=self.file.limits.max_failures,
+            retry_failed=retry_failed,
+            watch=watch,
+        )
+        evaluation = Evaluation(
+            store=store,
+            jobs=jobs,
+            costs=costs,
+            hardware=named,
+            keys=keys,
+            checkpoints=(self.path / "checkpoints").resolve(),
+            timeout_s=self.file.executor.timeout_s,
+            on_costs=lambda done, total: watch(jobs.progress.event("cost", f"{done} of {total} costs")),
+        )
+        seeds = self.file.seeds(self.file.accuracy.seeds_search)
+        watch(jobs.progress.event("start", f"study {self.file.name}"))
+        with Interrupts(jobs.stop):
+            try:
+                grid(self.file.candidates(), evaluation, seeds=seeds, max_trials=self.file.limits.max_trials)
+                store.drop_trials(from_number=evaluation.numbered)
+                evaluation.measure_on_test(
+                    self._front_candidates(store), self.file.seeds(self.file.accuracy.seeds_front)
+                )
+            except Stopped:
+                signal_number = jobs.stop_signal or 0
+                stored = sum(store.count_trials().values())
+                store.event("stopped", detail=f"signal {signal_number}")
+                watch(jobs.progress.event("stop", f"stopped by signal {signal_number}"))
+                raise Interrupted(signal_number, stored, max(stored, evaluation.numbered)) from None
+        store.event("finished", detail=f"{jobs.evaluated} evaluated")
+        watch(jobs.progress.event("end", f"{evaluation.numbered} trials, {jobs.evaluated} evaluated"))
+
+    def _begin(self, store: Store, card: Json, hashes: Mapping[str, str]) -> None:
+        """Write down what is run; forget trials that another method or space has numbered."""
+        before = store.meta("data_card")
+        if before is not None and json.loads(before).get("manifest_hash") != card["manifest_hash"]:
+            old = json.loads(before).get("manifest_hash")
+            raise StudyError(
+                f"{self.path} holds a study of other data (manifest {old}, now {card['manifest_hash']}): use "
+                "--fresh to move it aside and begin anew, or give another directory"
+            )
+        search = self.file.model_dump(mode="json", include={"space", "method", "seed", "accuracy"})
+        identity = key("search", {**search, "hardware": list(hashes)})
+        write_frozen(self.path, self._text)
+        with store.transaction():
+            if store.meta("search") != identity:
+                store.drop_trials()
+                store.set_meta("search", identity)
+            store.set_meta("directory", str(self.file.directory))
+            store.set_meta("hardware", json.dumps(dict(hashes)))
+            store.set_meta("data_card", json.dumps(card))
+            store.event("started", detail=f"process {os.getpid()}")
+
+    def _front_candidates(self, store: Store) -> list[Candidate]:
+        """Candidates on the front of any hardware, in the order of their trials."""
+        trials = stored_trials(store, _labels(store))
+        chosen = {
+            point.candidate
+            for name in self.hardware_names
+            for point in select_front(points_of(trials, name), name)
+        }
+        return [candidate for candidate in dict.fromkeys(t.candidate for t in trials) if candidate in chosen]
+
+    def _executor(self, executor: str | Executor | None, workers: int | None) -> Executor:
+        chosen = self.file.executor.kind if executor is None else executor
+        if not isinstance(chosen, str):
+            return chosen
+        if chosen == "in_process":
+            return InProcess()
+        if chosen == "processes":
+            return Processes(workers or self.file.executor.workers, logs=self.path / "logs")
+        raise StudyError(f"unknown executor {chosen!r}; one of: in_process, processes")
+
+    def _needed_join(self) -> Join:
+        if self._join is None:
+            raise StudyError("this study was opened for reading: to run it, open it with join=")
+        return self._join
+
+    def _costs(self, join: Join) -> CostFunction:
+        if self._cost_function is not None:
+            return self._cost_function
+        from bitjoule.search.network_cost import NetworkCost
+
+        return NetworkCost(join.graph)
+
+    def _keys(self, join: Join, card: Json | None = None) -> AccuracyKeys:
+        parents = self.file.accuracy.init == "parent"
+        found = join.data_card(self.file) if card is None else card
+        return AccuracyKeys(
+            self.file,
+            join.evaluator(self.file),
+            join.evaluator(self.file.parent_file()) if parents else None,
+            self._costs(join),
+            str(found["manifest_hash"]),
+        )
+
+    def _hardware(self, name: str | None) -> str:
+        if name is None:
+            return self.hardware_names[0]
+        if name not in self.hardware_names:
+            known = ", ".join(self.hardware_names)
+            raise ValueError(f"no hardware {name!r} in {self.path.name}; hardware: {known}")
+        return name
+
+    def _check_families(self, points: list[StudyPoint], *names: str) -> None:
+        known = sorted({point.family for point in points})
+        for name in names:
+            if name not in known:
+                listed = ", ".join(known) or "none"
+                raise ValueError(f"no family {name!r} in {self.path.name}; families: {listed}")
+
+
+class _reading:
+    """The store of a study for reading, or None where there is none yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path / STORE
+        self._store: Store | None = None
+
+    def __enter__(self) -> Store | None:
+        self._store = Store(self._file, create=False) if self._file.exists() else None
+        return self._store
+
+    def __exit__(self, *error: object) -> None:
+        if self._store is not None:
+            self._store.close()
+
+
+def _labels(store: Store) -> dict[str, str]:
+    text = store.meta("hardware")
+    labels: dict[str, str] = {} if text is None else json.loads(text)
+    return labels
+
+
+def _ignore(event: ProgressEvent) -> None:
+    """Nobody watches."""
