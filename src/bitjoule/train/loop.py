@@ -1,0 +1,347 @@
+"""The training loop: from a Network, data and a Recipe to a trained Network, the same for the same seed.
+
+On one machine with one number of threads a seed gives identical weights, also when the training was killed
+and continued from its checkpoint. The network given is not changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bitjoule.network import Network
+from bitjoule.train.accuracy import Accuracy, measure
+from bitjoule.train.average import WeightAverage, reestimate_batch_norm
+from bitjoule.train.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from bitjoule.train.loss import loss_of
+from bitjoule.train.parameters import (
+    batch_norms,
+    clip_latent,
+    latent_limits,
+    make_optimizer,
+    unfit_parameter,
+)
+from bitjoule.train.recipes import Recipe
+from bitjoule.train.result import Diverged, Epoch, Stopped, TrainResult
+from bitjoule.train.schedule import learning_rate
+from bitjoule.zoo.data import Dataset, Split, batches
+
+__all__ = ["CHECKPOINT", "train"]
+
+CHECKPOINT = "checkpoint.safetensors"
+BAD_STEPS = 3
+"""Consecutive steps with a loss that is not finite after which a training has diverged."""
+
+
+def train(
+    net: Network,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    teacher: nn.Module | Network | None = None,
+    workdir: Path | None = None,
+    progress: Callable[[Epoch], object] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Train a copy of `net`; quantized when `prepare_qat` made it.
+
+    The training split trains, the validation split chooses the epoch, the test split is not touched. Runs
+    where the weights are. With `workdir` every epoch leaves a checkpoint there, and the same call continues
+    from it. `progress` gets each Epoch; `stop` is asked after each checkpoint. With a `teacher` the loss is
+    mixed with distillation as the recipe says.
+
+    Raises:
+        Diverged: the loss was not finite in 3 steps in a row, or a parameter is not finite after an epoch.
+        Stopped: `stop` returned True.
+        CheckpointError: the checkpoint in `workdir` is of another training.
+
+    >>> from bitjoule import zoo
+    >>> from bitjoule.network import capture
+    >>> from bitjoule.train import recipe
+    >>> data = zoo.load_dataset("digits", limit_train=200)
+    >>> net = capture(zoo.tfc(inputs=64), input_shape=data.input_shape)
+    >>> result = train(net, data, recipe("smoke"), seed=0)
+    >>> result.status, len(result.history)
+    ('done', 1)
+    """
+    with _deterministic(seed):
+        run = _Run(net, data, recipe, seed, teacher, workdir)
+        return run.to_the_end(progress, stop)
+
+
+@contextmanager
+def _deterministic(seed: int) -> Iterator[None]:
+    """Seed torch's own generators (dropout draws from them) and ask for repeatable kernels; restore both."""
+    kept = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(kept[0], warn_only=kept[1])
+            torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+
+
+class _Run:
+    """One training under way: everything a checkpoint holds."""
+
+    def __init__(
+        self,
+        net: Network,
+        data: Dataset,
+        recipe: Recipe,
+        seed: int,
+        teacher: nn.Module | Network | None,
+        workdir: Path | None,
+    ) -> None:
+        self.recipe, self.teacher, self.workdir = recipe, teacher, workdir
+        self.net = net.clone()
+        self.device = next((p.device for p in self.net.parameters()), torch.device("cpu"))
+        self.data = data.to(self.device)
+        self.split = self.data.train
+        if recipe.mirrored_copy:
+            images = torch.cat([self.split.images, self.split.images.flip(-1)])
+            self.split = Split(images, self.split.labels.repeat(2))
+        if len(self.split) == 0:
+            raise ValueError("train: the dataset has no training images")
+        self.identity = _identity(net, data, recipe, seed, teacher is not None) if workdir else {}
+        self.layout = torch.contiguous_format
+        if any(p.dim() == 4 for p in self.net.parameters()):
+            self.layout = torch.channels_last
+            self.net.to(memory_format=self.layout)
+        self.batch = min(recipe.batch, len(self.split))
+        self.steps_per_epoch = len(self.split) // self.batch
+        self.total_steps = max(1, math.ceil(recipe.epochs * self.steps_per_epoch))
+        self.epochs = math.ceil(self.total_steps / self.steps_per_epoch)
+        self.freeze_from = self.total_steps - round(recipe.freeze_batch_norm * self.total_steps)
+        self.optimizer = make_optimizer(self.net, recipe)
+        self.limits = latent_limits(self.net)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.average = None if recipe.ema is None else WeightAverage(self.net, recipe.ema)
+        if isinstance(teacher, Network | nn.Module):
+            teacher.eval()
+        self.step = 0
+        self.history: list[Epoch] = []
+        self.best_epoch = 0
+        self.best: Accuracy | None = None
+        self.best_state: dict[str, Tensor] = {}
+
+    # --- the course --------------------------------------------------------------------------
+
+    def to_the_end(
+        self, progress: Callable[[Epoch], object] | None, stop: Callable[[], bool] | None
+    ) -> TrainResult:
+        self._resume()
+        while len(self.history) < self.epochs:
+            started = time.perf_counter()
+            loss, rate = self._one_epoch()
+            self._refuse_unfit()
+            accuracy = self._validate()
+            seconds = time.perf_counter() - started
+            epoch = Epoch(
+                len(self.history) + 1, self.epochs, loss, accuracy.fraction, accuracy.loss, rate, seconds
+            )
+            self.history.append(epoch)
+            self._save()
+            if progress is not None:
+                progress(epoch)
+            if stop is not None and len(self.history) < self.epochs and stop():
+                raise Stopped(
+                    f"stopped after epoch {epoch.epoch} of {self.epochs}; the checkpoint is complete"
+                )
+        return self._result("done", "")
+
+    def _one_epoch(self) -> tuple[float, float]:
+        """Mean loss and last learning rate of a pass."""
+        self.net.train()
+        frozen = False
+        total = torch.zeros((), device=self.device)
+        bad = torch.zeros((), dtype=torch.int32, device=self.device)
+        steps, rate = 0, 0.0
+        for images, labels in batches(
+            self.split,
+            self.batch,
+            preprocessing=self.data.preprocessing,
+            generator=self.generator,
+            augment=self.recipe.augment,
+            device=self.device,
+        ):
+            if steps == self.steps_per_epoch or self.step >= self.total_steps:
+                break
+            if self.step >= self.freeze_from and not frozen:
+                frozen = True
+                for norm in batch_norms(self.net):
+                    norm.eval()
+            rate = learning_rate(self.recipe, self.step, self.steps_per_epoch, self.total_steps)
+            loss = self._one_step(images.contiguous(memory_format=self.layout), labels, rate)
+            total += loss
+            bad = torch.where(torch.isfinite(loss), 0, bad + 1)
+            if (self.device.type == "cpu" or self.step % 20 == 0) and int(bad) >= BAD_STEPS:
+                raise self._diverged(
+                    f"the loss was not finite in {BAD_STEPS} steps in a row, up to step {self.step}"
+                )
+            steps += 1
+        return float(total) / max(1, steps), rate
+
+    def _one_step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        logits = self.net(images)
+        teacher_logits = None
+        if self.teacher is not None:
+            with torch.no_grad():
+                teacher_logits = self.teacher(images)
+        loss = loss_of(self.recipe, logits, labels, teacher_logits)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        clip_latent(self.limits)
+        if self.average is not None:
+            self.average.update(self.step)
+        self.step += 1
+        return loss.detach()
+
+    def _validate(self) -> Accuracy:
+        """Accuracy on the validation split of the weights that would be returned; keeps them if they are
+        best.
+        """
+        if self.average is None:
+            accuracy = measure(self.net, self.data.validation, self.data.preprocessing)
+            self._keep(accuracy)
+            return accuracy
+        with self.average.in_place(self.net):
+            if self.step < self.freeze_from:
+                reestimate_batch_norm(self.net, self.split, self.data.preprocessing, self.batch)
+            accuracy = measure(self.net, self.data.validation, self.data.preprocessing)
+            self._keep(accuracy)
+        return accuracy
+
+    def _keep(self, accuracy: Accuracy) -> None:
+        better = self.best is None or (accuracy.fraction, -accuracy.loss) > (
+            self.best.fraction,
+            -self.best.loss,
+        )
+        if self.recipe.keep == "last" or better:
+            self.best, self.best_epoch = accuracy, len(self.history) + 1
+            self.best_state = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+
+    def _refuse_unfit(self) -> None:
+        name = unfit_parameter(self.net)
+        if name is not None:
+            raise self._diverged(f"{name} holds NaN or infinity after epoch {len(self.history) + 1}")
+
+    def _diverged(self, reason: str) -> Diverged:
+        return Diverged(reason, self._result("diverged", reason))
+
+    def _result(self, status: str, reason: str) -> TrainResult:
+        if self.best_state:
+            self.net.load_state_dict(self.best_state)
+        self.net.to(memory_format=torch.contiguous_format).eval()
+        return TrainResult(
+            network=self.net,
+            status=status,
+            reason=reason,
+            history=tuple(self.history),
+            best_epoch=self.best_epoch,
+            validation=self.best,
+            threads=torch.get_num_threads(),
+        )
+
+    # --- checkpoints -------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        if self.workdir is None:
+            return
+        best = None if self.best is None else asdict(self.best)
+        document = {
+            "identity": self.identity,
+            "step": self.step,
+            "history": [asdict(epoch) for epoch in self.history],
+            "best_epoch": self.best_epoch,
+            "best": best,
+        }
+        generators = {"order": self.generator.get_state(), "torch": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        tensors: dict[str, Mapping[str, Tensor]] = {
+            "model": self.net.state_dict(),
+            "best": self.best_state,
+            "optimizer": optimizer_tensors(self.optimizer),
+            "generators": generators,
+        }
+        if self.average is not None:
+            tensors["average"] = {str(i): value for i, value in enumerate(self.average.state())}
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(self.workdir / CHECKPOINT, Checkpoint(document, tensors))
+
+    def _resume(self) -> None:
+        if self.workdir is None or not (self.workdir / CHECKPOINT).is_file():
+            return
+        path = self.workdir / CHECKPOINT
+        checkpoint = load_checkpoint(path)
+        document = checkpoint.document
+        found = cast(Mapping[str, object], document["identity"])
+        other = [key for key, value in self.identity.items() if found.get(key) != value]
+        if other:
+            raise CheckpointError(
+                f"{path} belongs to another training: its {', '.join(other)} differ{'s' if len(other) == 1 else ''}; "
+                "give another workdir, or delete it to train anew"
+            )
+        self.net.load_state_dict(checkpoint.section("model"))
+        restore_optimizer(self.optimizer, checkpoint.section("optimizer"))
+        generators = checkpoint.section("generators")
+        self.generator.set_state(generators["order"])
+        torch.set_rng_state(generators["torch"])
+        if "cuda" in generators and self.device.type == "cuda":
+            torch.cuda.set_rng_state(generators["cuda"], self.device)
+        if self.average is not None:
+            values = checkpoint.section("average")
+            self.average.load([values[str(i)] for i in range(len(values))])
+        self.best_state = checkpoint.section("best")
+        self.step = cast(int, document["step"])
+        entries = cast(list[dict[str, Any]], document["history"])
+        self.history = [Epoch(**entry) for entry in entries]
+        self.best_epoch = cast(int, document["best_epoch"])
+        best = document["best"]
+        self.best = None if best is None else Accuracy(**cast(dict[str, Any], best))
+
+
+def _identity(net: Network, data: Dataset, recipe: Recipe, seed: int, teacher: bool) -> dict[str, object]:
+    """What makes a training this one and no other, as JSON."""
+    start = hashlib.sha256()
+    for name, tensor in net.state_dict().items():
+        start.update(name.encode())
+        start.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    described: dict[str, object] = {
+        "recipe": recipe.to_json(),
+        "seed": seed,
+        "data": data.content_key,
+        "network": net.graph.hash,
+        "scheme": str(net.scheme),
+        "teacher": teacher,
+        "starting weights": start.hexdigest(),
+    }
+    return cast(dict[str, object], json.loads(json.dumps(described)))

@@ -1,0 +1,153 @@
+"""From a float network and a Scheme to the network that is trained: fake quantizers on every edge.
+
+Where nobody asks for a method, the Format decides: MOONSb trains by `moons`, FP16 and BF16 by `float_cast`,
+BIPOLAR by `binary`, integers by `lsq`. The input has a fixed scale when the data have one (image bytes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from bitjoule.formats import TensorFormat
+from bitjoule.network import Network, insert_quantizers
+from bitjoule.network.surgery import QUANTIZERS
+from bitjoule.quant import (
+    FakeQuantizer,
+    QuantizerConfig,
+    make_activation_quantizer,
+    make_weight_quantizer,
+    natural_method,
+)
+from bitjoule.quant.fake_quantizer import Role
+from bitjoule.scheme import Scheme, parse_scheme
+from bitjoule.workload import Node, QuantPoint, assign
+
+__all__ = ["QatConfig", "moons_initialize", "prepare_qat", "quantizers", "uses_moons"]
+
+
+@dataclass(frozen=True)
+class QatConfig:
+    """Methods of weights and activations; None lets each Format decide.
+
+    A method given here trains the tensors that have the scheme's own Formats. Layers at other Formats (first
+    and last at 8 bits, overrides, the wide residuals of HPR) keep the method of their Format.
+
+    >>> QatConfig(activation=QuantizerConfig("pact")).weight is None
+    True
+    """
+
+    weight: QuantizerConfig | None = None
+    activation: QuantizerConfig | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """A JSON document, for fingerprints."""
+        return {
+            role: None if config is None else dict(vars(config))
+            for role, config in (("weight", self.weight), ("activation", self.activation))
+        }
+
+
+def prepare_qat(
+    net: Network,
+    scheme: Scheme | str,
+    config: QatConfig | None = None,
+    *,
+    input_scale: float | None = None,
+    image_signed: bool = True,
+) -> Network:
+    """A new Network with a fake quantizer on every weight and edge; `float32` gives a plain copy.
+
+    `input_scale`: the exact step of an 8-bit input (`Preprocessing.input_scale`); None observes the range of
+    the input in training. `image_signed`: whether inputs hold negative values. Weight quantizers are
+    initialized here, activation quantizers by the first training batch.
+
+    Raises:
+        QuantizerError: a method cannot train a Format.
+        SchemeError: the scheme does not parse, or an override matches no layer.
+
+    >>> from bitjoule import zoo
+    >>> from bitjoule.network import capture
+    >>> net = capture(zoo.tfc(inputs=64), input_shape=(1, 1, 8, 8))
+    >>> print(prepare_qat(net, "w4a4", input_scale=2 / 255).module.quantizers.hidden_hidden2_linear_weight)
+    LsqQuantizer(INT4_NARROW/channel, weight)
+    """
+    parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
+    config = config or QatConfig()
+    if parsed.is_float32:
+        return net.clone()
+    assignment = assign(net.graph, parsed, image_signed=image_signed)
+    own = {parsed.weights, parsed.activation(signed=False), parsed.activation(signed=True)}
+
+    def weight(node: Node, tensor_format: TensorFormat) -> FakeQuantizer:
+        return make_weight_quantizer(
+            node, tensor_format, _config(config.weight, tensor_format, own, "weight")
+        )
+
+    def activation(point: QuantPoint) -> FakeQuantizer:
+        if point.kind == "input" and point.format.format.kind == "integer":
+            return make_activation_quantizer(point, _input_config(point, input_scale))
+        return make_activation_quantizer(point, _config(config.activation, point.format, own, "activation"))
+
+    quantized = insert_quantizers(net, assignment, weight, activation)
+    with torch.no_grad():
+        for quantizer, value in _weights(quantized):
+            quantizer.initialize(value)
+    return quantized
+
+
+def _config(
+    asked: QuantizerConfig | None, tensor_format: TensorFormat, own: set[TensorFormat], role: Role
+) -> QuantizerConfig:
+    if asked is not None and tensor_format in own:
+        return asked
+    return QuantizerConfig(natural_method(tensor_format, role))
+
+
+def _input_config(point: QuantPoint, input_scale: float | None) -> QuantizerConfig:
+    if input_scale is not None and point.format.format.bits == 8:
+        return QuantizerConfig("ste", range="fixed", scale=input_scale)
+    return QuantizerConfig("ste", range="minmax")
+
+
+def quantizers(net: Network) -> dict[str, FakeQuantizer]:
+    """Every fake quantizer of a network by its path in `net.module`."""
+    return {path: module for path, module in net.module.named_modules() if isinstance(module, FakeQuantizer)}
+
+
+def uses_moons(net: Network) -> bool:
+    """Whether weights have the fixed scale of Moons 2017, so that only latent weights in [-1, 1] make
+    sense.
+    """
+    return any(q.method == "moons" and q.role == "weight" for q in quantizers(net).values())
+
+
+def moons_initialize(net: Network, seed: int) -> None:
+    """Draw every weight under a `moons` quantizer from U(-1, 1), in place: the start of Moons 2017."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for quantizer, weight in _weights(net):
+            if quantizer.method == "moons":
+                drawn = torch.rand(weight.shape, generator=generator) * 2 - 1
+                weight.copy_(drawn)
+
+
+def _weights(net: Network) -> list[tuple[FakeQuantizer, Tensor]]:
+    """Weight quantizers with the parameter each one reads; sets `parameter` to its path."""
+    found = []
+    for node in net.module.graph.nodes:
+        if node.op != "call_module" or not str(node.target).startswith(f"{QUANTIZERS}."):
+            continue
+        quantizer = net.module.get_submodule(str(node.target))
+        source = node.args[0]
+        if not isinstance(quantizer, FakeQuantizer) or quantizer.role != "weight":
+            continue
+        if isinstance(source, fx.Node) and source.op == "get_attr":
+            quantizer.parameter = str(source.target)
+            owner, _, name = quantizer.parameter.rpartition(".")
+            found.append((quantizer, getattr(net.module.get_submodule(owner), name)))
+        else:
+            quantizer.parameter = None  # a slice of a parameter: its range starts with the first batch
+    return found
