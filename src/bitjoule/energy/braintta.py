@@ -136,10 +136,10 @@ def _feature_map_items(
 def _weight_items(layer: Layer, section: TtaSection) -> Iterator[CostItem]:
     words = math.ceil(_weight_bits(layer) / section.word_bits)
     if words:
-        yield _dram_item(layer.name, "weights", "read", words * weight_passes(layer, section), section)
+        yield _dram_item(layer.name, "weights", "read", words * _weight_passes(layer, section), section)
 
 
-def weight_passes(layer: Layer, section: TtaSection) -> int:
+def _weight_passes(layer: Layer, section: TtaSection) -> int:
     """How often weights stream in: once, or once per dmem-sized output tile when they exceed pmem."""
     if section.pmem_bits == "unbounded" or section.dmem_bits == "unbounded":
         return 1

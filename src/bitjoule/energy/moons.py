@@ -120,7 +120,7 @@ def moons(workload: Workload, hardware: Hardware) -> Cost:
     )
 
 
-def weight_words(layer: Layer, section: MoonsSection) -> int:
+def _weight_words(layer: Layer, section: MoonsSection) -> int:
     """N_s of one layer."""
     return layer.weight_elements + (layer.bias_elements if section.biases_counted else 0)
 
@@ -129,7 +129,7 @@ def _fetched_share(workload: Workload, widths: dict[str, LayerWidths], section: 
     """Share of every layer's weights that is fetched from DRAM: X / sum(N_s*q_w)."""
     if section.on_chip_bits == "unbounded":
         return 0.0
-    total = sum(weight_words(layer, section) * widths[layer.name].weights for layer in workload.layers)
+    total = sum(_weight_words(layer, section) * widths[layer.name].weights for layer in workload.layers)
     excess = max(0.0, total - section.weight_share * section.on_chip_bits)
     if not excess:
         return 0.0
@@ -176,14 +176,14 @@ class _Pricing:
 
     def held_bits(self, layer: Layer, width: LayerWidths) -> int:
         """Bits of this layer's weights and outputs in main memory."""
-        weights = weight_words(layer, self.section) * width.weights * (1 - self.fetched_share)
+        weights = _weight_words(layer, self.section) * width.weights * (1 - self.fetched_share)
         outputs = min(float(layer.output_elements * width.outputs), self.output_room_bits())
         return round(weights + outputs)
 
     def items(self, layer: Layer, width: LayerWidths, *, fetches_image: bool) -> list[CostItem]:
         section = self.section
         e_w, e_a, e_o = (self.word_pj(bits) for bits in (width.weights, width.inputs, width.outputs))
-        macs, outputs, words = self.macs(layer, width), layer.output_elements, weight_words(layer, section)
+        macs, outputs, words = self.macs(layer, width), layer.output_elements, _weight_words(layer, section)
         local = macs / math.sqrt(self.parallel(width))
         found = [
             self.item(layer, COMPUTE, "none", "compute", macs, self.word_pj(self.mac_width(width))),
