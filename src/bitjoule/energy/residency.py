@@ -26,7 +26,6 @@ from bitjoule.energy.feature_map import (
     tensors_live_at,
     too_small,
 )
-from bitjoule.energy.residency_program import keep_by_program
 from bitjoule.energy.residency_states import keep_by_states
 
 __all__ = ["FeatureMap", "ResidencyPlan", "Step", "nothing_kept", "residency"]
@@ -55,8 +54,11 @@ def residency(
     if capacity_bits is None or all(occupied <= capacity_bits for occupied in plan.occupied_bits):
         return plan
     most_live = max(len(tensors_live_at(tensors, step)) for step in range(len(steps)))
-    solve = keep_by_program if most_live > MAX_LIVE else keep_by_states
-    return plan_of(steps, tensors, solve(steps, tensors, capacity_bits))
+    if most_live <= MAX_LIVE:
+        return plan_of(steps, tensors, keep_by_states(steps, tensors, capacity_bits))
+    from bitjoule.energy.residency_program import keep_by_program  # SciPy costs half a second to import
+
+    return plan_of(steps, tensors, keep_by_program(steps, tensors, capacity_bits))
 
 
 def nothing_kept(
