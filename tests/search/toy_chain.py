@@ -34,9 +34,7 @@ def energy_pj(w: Sequence[int], a: Sequence[int]) -> float:
 
 def accuracy(w: Sequence[int], a: Sequence[int]) -> float:
     """Accuracy of the chain."""
-    loss = sum(
-        (1 + 11 * l % 9) * 4.0 ** -w[l] + 0.5 * (1 + 13 * l % 8) * 4.0 ** -a[l] for l in range(len(w))
-    )
+    loss = sum((1 + 11 * l % 9) * 4.0 ** -w[l] + 0.5 * (1 + 13 * l % 8) * 4.0 ** -a[l] for l in range(len(w)))
     return 0.9 - 0.05 * loss
 
 
@@ -47,11 +45,13 @@ def widths(candidate: Candidate) -> tuple[list[int], list[int]]:
     return [int(topology[f"F_{x}"]) for x in letters], [2 ** int(topology[f"n_{x}"]) for x in letters]
 
 
+FACTORS = {"toy": 1.0, "toy2": 2.0, "narrow": 0.5}
+
+
 class ToyCost:
-    """CostFunction of the chain; `factors` are the hardware by name, "narrow" refuses 8-bit weights."""
+    """CostFunction of the chain; FACTORS are the hardware by name, "narrow" refuses 8-bit weights."""
 
     version = 1
-    factors = {"toy": 1.0, "toy2": 2.0, "narrow": 0.5}
 
     def __init__(self) -> None:
         self.calls = 0
@@ -71,7 +71,7 @@ class ToyCost:
         breakdown: dict[str, object] = {"weight_bits": 1000 * sum(w), "macs": 1e6 * len(w)}
         if hardware == "narrow" and max(w) >= 8:
             return CostRecord(None, None, None, breakdown, "weights of 8 bits do not fit 4-bit multipliers")
-        total = energy_pj(w, a) * self.factors[hardware]
+        total = energy_pj(w, a) * FACTORS[hardware]
         item = {"component": "level:DRAM", "tensor": "weights", "action": "read", "count": 1}
         layer = {"name": "chain", "items": [{**item, "energy_pj": total, "bits_moved": 8}]}
         breakdown["cost"] = {"layers": [layer]}
@@ -86,7 +86,7 @@ class ToyCost:
 
 
 class ToyEvaluator:
-    """Accuracy of the chain. `config`: sleep_s, log (a file of evaluated labels), faults by key path below."""
+    """Accuracy of the chain. `config`: sleep_s, log (a file of evaluated labels), faults by part of a label."""
 
     name = "toy"
     version = 1
