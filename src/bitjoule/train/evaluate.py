@@ -164,7 +164,7 @@ class TrainingEvaluator:
 
         Raises:
             Diverged: the training did.
-            ValueError: init is "parent" and there is none, or a Moons scheme would start from one.
+            ValueError: init is "parent" and there is none.
         """
         from bitjoule.train.accuracy import measure
 
@@ -187,7 +187,7 @@ class TrainingEvaluator:
 
     def _start(self, candidate: _Candidate, data: Dataset, seed: int, parent: Path | None) -> Network:
         """The network as its training begins."""
-        from bitjoule.train.qat import moons_initialize, uses_moons
+        from bitjoule.train.qat import moons_from_parent, moons_initialize, uses_moons
         from bitjoule.train.whole import quantized_for
 
         net = self._float(candidate, seed)
@@ -196,11 +196,9 @@ class TrainingEvaluator:
         prepared = quantized_for(net, candidate.scheme, data, self._qat_config())
         if uses_moons(prepared):
             if self.config["init"] == "parent":
-                raise ValueError(
-                    f"scheme {str(candidate.scheme)!r} has formats of fixed scale, which a float parent does not "
-                    "fit: use evaluator qat with init: scratch"
-                )
-            moons_initialize(prepared, seed)
+                moons_from_parent(prepared)
+            else:
+                moons_initialize(prepared, seed)
         return prepared
 
     def _float(self, candidate: _Candidate, seed: int) -> Network:

@@ -25,7 +25,10 @@ from bitjoule.quant.fake_quantizer import Role
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.workload import Node, QuantPoint, assign
 
-__all__ = ["QatConfig", "moons_initialize", "prepare_qat", "quantizers", "uses_moons"]
+__all__ = ["QatConfig", "moons_from_parent", "moons_initialize", "prepare_qat", "quantizers", "uses_moons"]
+
+SIGMAS = 3.0
+"""Standard deviations of a float weight tensor that fill Moons' range [-1, 1] [assumed]."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,20 @@ def moons_initialize(net: Network, seed: int) -> None:
             if quantizer.method == "moons":
                 drawn = torch.rand(weight.shape, generator=generator) * 2 - 1
                 weight.copy_(drawn)
+
+
+def moons_from_parent(net: Network) -> None:
+    """Scale every float weight under a `moons` quantizer into [-1, 1], in place: 3 sigma become 1.
+
+    A start for short trainings only: the batch norm behind takes the change of scale up within a few steps.
+    A whole training starts from U(-1, 1), as the paper's does (`moons_initialize`).
+    """
+    with torch.no_grad():
+        for quantizer, weight in _weights(net):
+            if quantizer.method == "moons":
+                spread = SIGMAS * weight.std(unbiased=False)
+                if spread > 0:
+                    weight.div_(spread).clamp_(-1, 1)
 
 
 def _weights(net: Network) -> list[tuple[FakeQuantizer, Tensor]]:
