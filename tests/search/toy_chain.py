@@ -86,7 +86,7 @@ class ToyCost:
 
 
 class ToyEvaluator:
-    """Accuracy of the chain. `config`: sleep_s, log (a file of evaluated labels), faults by part of a label."""
+    """Accuracy of the chain. `config`: sleep_s, log (file of labels), faults (by part of a label)."""
 
     name = "toy"
     version = 1

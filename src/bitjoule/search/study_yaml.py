@@ -11,12 +11,13 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, NodeEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 __all__ = ["MAX_BYTES", "Place", "StudyFileError", "YamlText", "place_text", "read_yaml"]
 
 MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
 
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document."""
@@ -57,7 +58,11 @@ class YamlText:
             raise StudyFileError([f"{self.name}: larger than 1 MiB; a study file has a few dozen lines"])
         yaml = YAML(typ="safe", pure=True)
         try:
+            depth = 0
             for event in yaml.parse(text):
+                depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+                if depth > MAX_DEPTH:
+                    raise StudyFileError([f"{self.name}: nests deeper than {MAX_DEPTH} levels"])
                 if isinstance(event, AliasEvent) or (isinstance(event, NodeEvent) and event.anchor):
                     line = event.start_mark.line
                     self._complain(line, "anchors and aliases are refused; write the value out")
@@ -77,10 +82,6 @@ class YamlText:
             ) from None
         except YAMLError as error:
             raise StudyFileError([f"{self.name}: not YAML: {str(error).splitlines()[0]}"]) from None
-        except RecursionError:
-            raise StudyFileError(
-                [f"{self.name}: nests too deeply; a study file has about four levels"]
-            ) from None
 
     def _value(self, yaml: YAML, node: Node, place: Place) -> object:
         self.lines.setdefault(place, node.start_mark.line + 1)
