@@ -51,6 +51,8 @@ VERDICTS = ("in band", "ordering holds", "differs")
 
 def comparison_section(data: Json) -> Html:
     """Iso-accuracy and iso-energy tables: the pairs of families that can be compared, then the others."""
+    if not data["families"]:
+        return paragraph("No family has a trial yet.")
     if len(data["families"]) < 2:
         return paragraph("One family only: there is nothing to compare it with.")
     note = paragraph(
@@ -310,7 +312,7 @@ def failures_section(data: Json) -> Html:
 def _failure(failure: Json) -> Html:
     columns = (Column("Trial"), Column("Candidate"), Column("Hardware"), Column("What happened"))
     rows = (
-        Row((f"#{item['number']}", item["label"], item["hardware"] or "any", item["text"]))
+        Row((_number(item["number"]), item["label"], item["hardware"] or "any", item["text"]))
         for item in failure["items"]
     )
     kind = str(failure["kind"]).replace("_", " ")
@@ -319,6 +321,11 @@ def _failure(failure: Json) -> Html:
     inside = table(f"Trials that ended as: {kind}", columns, rows, kind="failures")
     title = f"{kind}: {failure['count']}{more}"
     return Html(f"<details open><summary>{escape(title)}</summary>{inside}</details>")
+
+
+def _number(trial: int | None) -> str:
+    """Measurements on the test split belong to no trial."""
+    return "-" if trial is None else f"#{trial}"
 
 
 def methods_section(data: Json) -> Html:
@@ -331,12 +338,9 @@ def methods_section(data: Json) -> Html:
         if entry["reference"] is not None
     )
     fixed = (
-        f"The front is chosen by accuracy on the {header['selection']} split; accuracy on the test split is "
-        "only reported.",
         "Front: no other point of that hardware has at most its energy and at least its accuracy. Failed "
         "trials and candidates that do not fit are no points.",
-        "Savings at equal accuracy: ln energy is joined by straight lines between the points of a family's "
-        "front, without extrapolation; the median is over 1,001 equally spaced common accuracies. Attained: "
+        "Median saving: over 1,001 equally spaced common accuracies. Attained: without interpolation, from "
         "the least energy of a real point with at least that accuracy.",
         "Error bars are one standard deviation over training seeds; points with one seed have none.",
         "Hypervolume is in decades of energy times accuracy; reference point "
@@ -350,5 +354,5 @@ def methods_section(data: Json) -> Html:
         f'<ul class="methods">{"".join(f"<li>{escape(item)}</li>" for item in items)}</ul>'
         f'<dl class="facts"><div><dt>Hardware hashes</dt><dd>{hashes}</dd></div>'
         f"<div><dt>Data manifest</dt><dd>{escape(header['data']['name'])} "
-        f"{code(header['data']['manifest_hash'])}</dd></div></dl>"
+        f"{code(header['data'].get('manifest_hash'))}</dd></div></dl>"
     )

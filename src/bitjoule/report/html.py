@@ -1,9 +1,9 @@
 """report.html: one file that needs no network, no server and, for plot and tables, no JavaScript.
 
 The page is page/page.html with its places filled: sections as plain HTML, plotly.js and the page's own
-scripts inline, the data as columnar JSON. A content security policy lets it load nothing from anywhere. Names and
-texts of users are escaped in HTML (markup.py), kept as JSON strings in the data (columns.py) and set as text,
-never as markup, by the scripts.
+scripts inline, the data as columnar JSON. A content security policy lets it load nothing from anywhere.
+Names and texts of users are escaped in HTML (markup.py), kept as JSON strings in the data (columns.py) and
+set as text, never as markup, by the scripts.
 """
 
 from __future__ import annotations

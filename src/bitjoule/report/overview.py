@@ -67,7 +67,6 @@ def headline(data: Json) -> str:
 
 def _facts(data: Json) -> Html:
     header, counts, card = data["header"], data["header"]["counts"], data["header"]["data"]
-    sizes = card["sizes"]
     trials = f"{counts['done']} done of {counts['trials']}"
     if counts["failed"]:
         trials += f", {counts['failed']} failed"
@@ -88,7 +87,9 @@ def _facts(data: Json) -> Html:
         )
         for entry in data["hardware"]
     )
-    images = f"{sizes['train']:,} to train, {sizes['validation']:,} to validate, {sizes['test']:,} to test"
+    images = ", ".join(f"{name} {size:,}" for name, size in card.get("sizes", {}).items())
+    if card.get("lossy"):
+        images += "; images stored with loss"
     facts = (
         ("Trials", trials),
         ("Network", header["network"]),
@@ -101,7 +102,7 @@ def _facts(data: Json) -> Html:
         ("Hardware", join(hardware, "<br>")),
         (
             "Data",
-            join((card["name"], " ", code(_hash(card["manifest_hash"])), _small(images))),
+            join((card["name"], " ", code(_hash(card.get("manifest_hash"))), _small(images))),
         ),
         ("Made by", join((f"bitjoule {header['code_version']}", _small(header["created_utc"])))),
         ("Run again", code(header["command"])),
@@ -230,6 +231,6 @@ def _accuracy(split: Json | None) -> str:
     return accuracy_text(split["mean"], split["sd"]) if split else "-"
 
 
-def _hash(text: str) -> str:
+def _hash(text: str | None) -> str:
     """The first twelve digits: enough to tell two descriptions apart."""
-    return text.removeprefix("sha256:")[:12]
+    return "no hash" if text is None else text.removeprefix("sha256:")[:12]

@@ -1,9 +1,11 @@
 """Numbers as people read them: uJ and mJ, percent, KiB, three significant digits.
 
-page/units.js says the same in the browser; a test holds the two together.
+Exact ties are rounded up, as browsers do: page/units.js says the same in the browser; a test holds the two together.
 """
 
 from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 __all__ = [
     "accuracy_text",
@@ -19,6 +21,7 @@ ENERGY_UNITS = ((1e3, 1.0, "pJ"), (1e9, 1e6, "uJ"), (1e12, 1e9, "mJ"), (float("i
 """(below this many pJ, pJ of one unit, unit)"""
 
 UNKNOWN = "-"
+THREE_DIGITS = Context(prec=3, rounding=ROUND_HALF_UP)
 
 
 def energy_text(energy_pj: float | None) -> str:
@@ -29,7 +32,7 @@ def energy_text(energy_pj: float | None) -> str:
     """
     if energy_pj is None:
         return UNKNOWN
-    rounded = float(f"{energy_pj:.3g}")
+    rounded = _rounded(energy_pj)
     for below, scale, unit in ENERGY_UNITS:
         if abs(rounded) < below:
             return f"{_three(rounded / scale)} {unit}"
@@ -42,7 +45,7 @@ def percent_text(fraction: float | None, digits: int = 1) -> str:
     >>> percent_text(0.912), percent_text(0.36364, 0)
     ('91.2 %', '36 %')
     """
-    return UNKNOWN if fraction is None else f"{100 * fraction:.{digits}f} %"
+    return UNKNOWN if fraction is None else f"{_fixed(100 * fraction, digits)} %"
 
 
 def accuracy_text(mean: float | None, sd: float | None = None) -> str:
@@ -53,7 +56,7 @@ def accuracy_text(mean: float | None, sd: float | None = None) -> str:
     """
     if mean is None:
         return UNKNOWN
-    return percent_text(mean) if sd is None else f"{100 * mean:.1f} ± {100 * sd:.1f} %"
+    return percent_text(mean) if sd is None else f"{_fixed(100 * mean, 1)} ± {_fixed(100 * sd, 1)} %"
 
 
 def size_text(bits: float | None) -> str:
@@ -80,7 +83,7 @@ def count_text(number: float | None) -> str:
     """
     if number is None:
         return UNKNOWN
-    scaled = float(f"{number:.3g}")
+    scaled = _rounded(number)
     for unit in ("", " k", " M", " G"):
         if abs(scaled) < 1000:
             return f"{_three(scaled)}{unit}"
@@ -111,7 +114,15 @@ def time_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _rounded(value: float) -> float:
+    return float(THREE_DIGITS.create_decimal_from_float(float(value)))
+
+
+def _fixed(value: float, digits: int) -> str:
+    return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP))
+
+
 def _three(value: float) -> str:
     """Three significant digits, never in scientific notation for what a unit leaves (1e-3 to 999)."""
-    text = f"{value:.3g}"
+    text = f"{_rounded(value):g}"
     return text if "e" not in text else f"{value:.0f}" if abs(value) >= 1 else text
