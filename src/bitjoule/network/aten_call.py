@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import fx
 
-__all__ = ["Call", "Unsupported", "call_of", "key_of", "shape_at_batch_one"]
+__all__ = ["Call", "Unsupported", "call_of", "is_fixed", "key_of", "shape_at_batch_one"]
 
 
 class Unsupported(Exception):
@@ -40,6 +40,11 @@ class Call:
     def dim(self, name: str, source: str = "self") -> int:
         """Dimension argument `name`, counted from the front."""
         return int(self.arguments[name]) % len(self.shapes[source])
+
+
+def is_fixed(size: int | torch.SymInt) -> bool:
+    """True when a size is the same for every batch."""
+    return isinstance(size, int) or not size.node.expr.free_symbols
 
 
 def shape_at_batch_one(value: torch.Tensor) -> tuple[int, ...]:

@@ -55,17 +55,15 @@ def capture(
     modes = [module.training for module in model.modules()]
     reference = copy.deepcopy(model)
     batched = tuple(value.dim() > 0 and value.shape[0] == inputs[0].shape[0] for value in inputs)
-    if inputs[0].shape[0] > 1:
-        first_run(reference, inputs)
-        inputs = tuple(value[:1] if first else value for value, first in zip(inputs, batched, strict=True))
-        try:
-            expected = first_run(reference, inputs)
-        except CaptureError as problem:
-            raise CaptureError(
-                f"{FIXED_BATCH.format(type(model).__name__)}, or its input has no batch dimension: {problem}"
-            ) from problem
-    else:
+    first_run(reference, inputs)
+    pairs = zip(inputs, batched, strict=True)
+    inputs = tuple(torch.cat([value[:1], value[-1:]]) if first else value for value, first in pairs)
+    try:
         expected = first_run(reference, inputs)
+    except CaptureError as problem:
+        raise CaptureError(
+            f"{FIXED_BATCH.format(type(model).__name__)}, or its input has no batch dimension: {problem}"
+        ) from problem
     notes: tuple[str, ...] = ()
     built = _build(model, inputs, batched, name, training=True)
     if not _agree(built.module, inputs, expected):

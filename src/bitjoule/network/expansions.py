@@ -14,7 +14,7 @@ import torch
 from torch import fx
 from torch.nn import functional as F
 
-from bitjoule.network.aten_call import Call, Unsupported
+from bitjoule.network.aten_call import Call, Unsupported, is_fixed
 from bitjoule.network.graph_writer import GraphWriter
 
 __all__ = ["ALIASES", "EXPANSIONS", "SPLITS", "additive_mask", "binary", "split_bounds"]
@@ -37,8 +37,6 @@ def binary(op: str, function: Callable[..., Any]) -> Expansion:
     """`a op b` of tensors, parameters and numbers. A number is the attribute `value` of a one-input node."""
 
     def expand(writer: GraphWriter, call: Call) -> fx.Node:
-        if call.arguments.get("rounding_mode") is not None:
-            raise Unsupported(f"rounding_mode={call.arguments['rounding_mode']!r}")
         left, right = call.arguments["self"], call.arguments["other"]
         alpha = call.arguments.get("alpha", 1)
         if isinstance(right, int | float):
@@ -113,8 +111,8 @@ def _product(
     """left @ right; a right operand that is a matrix of parameters makes it a linear layer."""
     static_bias = bias is None or (writer.is_static(bias) and len(bias.meta["val"].shape) == 1)
     if writer.is_static(right) and len(right.meta["val"].shape) == 2 and static_bias:
-        weight = writer.compute(torch.t, (writer.value(right),))
         in_features, out_features = (int(size) for size in right.meta["val"].shape)
+        weight = writer.compute(torch.t, (writer.value(right),), (out_features, in_features))
         parameters: dict[str, tuple[int, ...]] = {"weight": (out_features, in_features)}
         if bias is not None:
             parameters["bias"] = (out_features,)
@@ -215,7 +213,7 @@ def _mask(writer: GraphWriter, call: Call, length: int, keys: int) -> fx.Node | 
         return writer.operand(mask)
     if not writer.is_static(mask):
         raise Unsupported("a boolean attention mask that is computed from the input; give a float mask")
-    return writer.operand(writer.compute(additive_mask, (writer.value(mask),)))
+    return writer.operand(writer.compute(additive_mask, (writer.value(mask),), call.shapes["attn_mask"]))
 
 
 def _dropout(writer: GraphWriter, call: Call) -> fx.Node:
@@ -227,7 +225,7 @@ def _squeeze_all(writer: GraphWriter, call: Call) -> fx.Node:
     """x.squeeze() without dimensions: those that were 1 in the capture, never the batch."""
     x = writer.operand(call.arguments["self"])
     sizes = call.arguments["self"].meta["val"].shape
-    dims = tuple(dim for dim, size in enumerate(sizes) if isinstance(size, int) and size == 1)
+    dims = tuple(dim for dim, size in enumerate(sizes) if is_fixed(size) and size == 1)
     return writer.emit("reshape", torch.squeeze, (x, dims), (x,), call.result, {"shape": call.result})
 
 

@@ -8,12 +8,15 @@ import linecache
 import logging
 import os
 import traceback
+from collections.abc import Iterator
 from types import TracebackType
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from bitjoule.network.aten_call import is_fixed
 
 __all__ = ["FIXED_BATCH", "CaptureError", "exported", "first_run"]
 
@@ -48,18 +51,13 @@ def first_run(model: nn.Module, inputs: tuple[Tensor, ...]) -> object:
 def exported(
     model: nn.Module, inputs: tuple[Tensor, ...], batched: tuple[bool, ...], *, training: bool
 ) -> ExportedProgram:
-    """`model` as an exported program; the first dimension of `batched` inputs, now 1, becomes any batch.
+    """`model` as an exported program; the first dimension of `batched` inputs, now 2, becomes any batch.
 
     Raises:
         CaptureError: control flow that depends on data, a fixed batch, or anything else torch.export refuses.
     """
     model.train(training)
-    pairs = tuple(zip(inputs, batched, strict=True))
-    two = tuple(torch.cat([value] * 2) if first else value for value, first in pairs)
-    dynamic = tuple({0: Dim.AUTO} if first else None for _, first in pairs)
-    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    dynamic = tuple({0: Dim.AUTO} if first else None for first in batched)
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -67,22 +65,36 @@ def exported(
             torch.random.fork_rng(devices=[]),
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
+            _quiet("torch.fx.experimental.symbolic_shapes", "torch.__trace"),
         ):
-            program = torch.export.export(model, two, dynamic_shapes=dynamic, strict=False)
+            program = torch.export.export(model, inputs, dynamic_shapes=dynamic, strict=False)
     except Exception as problem:
         raise CaptureError(_refusal(model, problem)) from problem
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
-        log.setLevel(level)
     _check_batch(model, program, batched)
     return program
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Errors only from these loggers: the refusal says what they would, and their traces cost seconds."""
+    logs = [logging.getLogger(name) for name in names]
+    levels = [log.level for log in logs]
+    try:
+        for log in logs:
+            log.setLevel(logging.ERROR)
+        yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _check_batch(model: nn.Module, program: ExportedProgram, batched: tuple[bool, ...]) -> None:
     """Refuse a program that only works for the two samples it was traced with."""
     sizes = {node.name: node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder"}
     for name, first in zip(program.graph_signature.user_inputs, batched, strict=True):
-        if first and isinstance(sizes[str(name)][0], int):
+        if first and is_fixed(sizes[str(name)][0]):
             raise CaptureError(
                 f"{FIXED_BATCH.format(type(model).__name__)}: it takes only 2 samples of input {str(name)!r}"
             )

@@ -107,9 +107,13 @@ class GraphWriter:
         self.describe(made, name, op, operands, shape, attributes or {}, parameters or {})
         return made
 
-    def compute(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> fx.Node:
+    def compute(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], shape: tuple[int, ...]
+    ) -> fx.Node:
         """A new call on parameters only: no Graph node."""
-        return self.graph.call_function(function, arguments)
+        made = self.graph.call_function(function, arguments)
+        self._shapes[made] = shape
+        return made
 
     def dropout(self, x: fx.Node, probability: float, active: bool) -> fx.Node:
         """Dropout that is on while the network trains (`active`: as captured)."""
@@ -164,10 +168,10 @@ class GraphWriter:
         return self.graph.get_attr(f"{self._folders['constants']}.{name}")
 
     def _static_shape(self, value: Any, made: fx.Node) -> tuple[int, ...]:
+        if made in self._shapes:
+            return self._shapes[made]
         if isinstance(value, fx.Node) and isinstance(value.meta.get("val"), torch.Tensor):
             return shape_at_batch_one(value.meta["val"])
-        if isinstance(value, fx.Node) and made in self._shapes:
-            return self._shapes[made]
         raise Unsupported("arithmetic with the batch size")
 
     # --- names and marks ----------------------------------------------------------------------
