@@ -81,14 +81,19 @@ def _by_hardware(data: Json, field: str, draw: Callable[[str, Sequence[Json]], H
 
 
 def _pair(data: Json, row: Json) -> Html:
-    return join((swatch(data, row["a"]), " ", row["a"], " over ", swatch(data, row["b"]), " ", row["b"]))
+    return join((_named(data, row["a"]), " over ", _named(data, row["b"])))
+
+
+def _named(data: Json, family: str, name: str | None = None) -> Html:
+    """A name behind its marker, held together by a space that does not break."""
+    return join((swatch(data, family), "\u00a0", family if name is None else name))
 
 
 def _iso_accuracy(data: Json, hardware: str, rows: Sequence[Json]) -> Html:
     valid = sorted((row for row in rows if row["saving"]), key=lambda row: -row["saving"]["median"])
     drawn = (Row((_pair(data, row), *_saving_cells(row))) for row in valid)
     caption = f"Energy saved at equal accuracy, {hardware}"
-    shown = table(caption, ACCURACY_COLUMNS, drawn) if valid else Html("")
+    shown = table(caption, ACCURACY_COLUMNS, drawn, kind="pairs") if valid else Html("")
     return join((shown, _notes(valid), _not_comparable(row for row in rows if not row["saving"])))
 
 
@@ -141,7 +146,7 @@ def _iso_energy(data: Json, hardware: str, rows: Sequence[Json]) -> Html:
         for row in valid
     )
     caption = f"Accuracy gained at equal energy, {hardware}"
-    shown = table(caption, ENERGY_COLUMNS, drawn) if valid else Html("")
+    shown = table(caption, ENERGY_COLUMNS, drawn, kind="pairs") if valid else Html("")
     return join((shown, _not_comparable(row for row in rows if not row["gain"])))
 
 
@@ -168,7 +173,7 @@ def _stacks(data: Json, hardware: str) -> Html:
     rows = (
         Row(
             (
-                join((swatch(data, point["family"]), " ", point["label"])),
+                _named(data, point["family"], point["label"]),
                 percent_text(point["validation"]["mean"]),
                 energy_text(point["energy_pj"]),
                 _stack({name: one.get(name, 0.0) for name in names}, colors, most),
@@ -235,7 +240,7 @@ def _dram(data: Json, hardware: str, rows: Sequence[Json]) -> Html:
     drawn = (
         Row(
             (
-                join((swatch(data, points[row["point"]]["family"]), " ", points[row["point"]]["label"])),
+                _named(data, points[row["point"]]["family"], points[row["point"]]["label"]),
                 percent_text(row["share"]),
                 _stack(row["by_tensor"], colors, sum(row["by_tensor"].values()) or 1.0),
                 *(energy_text(row["by_tensor"].get(tensor)) for tensor in tensors),

@@ -205,7 +205,7 @@ def points_table(data: Json) -> Html:
 
 def _point_row(data: Json, index: int, hardware: int, several: bool) -> Row:
     point = data["points"][index]
-    name = join((swatch(data, point["family"]), " ", point["label"]))
+    name = join((swatch(data, point["family"]), "\u00a0", point["label"]))
     if several:
         name = join((name, Html('<small class="on"> on '), point["hardware"], Html("</small>")))
     validation: object = _accuracy(point["validation"])

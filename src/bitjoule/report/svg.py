@@ -90,7 +90,7 @@ class _Axes:
             x = self.x(energy)
             parts.append(f'<path class="grid" d="M{x:.1f} {TOP:g}V{HEIGHT - BOTTOM:g}"/>')
             parts.append(_text(x, HEIGHT - BOTTOM + 20, energy_text(energy), "middle"))
-        ticks = linear_ticks(100 * self.low_y, 100 * self.high_y)
+        ticks = linear_ticks(100 * self.low_y, 100 * self.high_y, about=9)
         for percent in ticks:
             y = self.y(percent / 100)
             parts.append(f'<path class="grid" d="M{LEFT:g} {y:.1f}H{WIDTH - RIGHT:g}"/>')

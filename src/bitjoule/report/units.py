@@ -1,6 +1,7 @@
 """Numbers as people read them: uJ and mJ, percent, KiB, three significant digits.
 
-Exact ties are rounded up, as browsers do: page/units.js says the same in the browser; a test holds the two together.
+Exact ties are rounded up, as browsers do: page/units.js says the same in the browser, and a test holds the
+two together.
 """
 
 from __future__ import annotations

@@ -14,12 +14,13 @@ function inert(text) {
 }
 
 function hoverText(i) {
-  const width = points.width[i] === null ? "" : `, width ${points.width[i]}`;
-  const lines = [`<b>${inert(points.label[i])}</b>`, `${inert(points.scheme[i])}${width}`,
-    `${state.split} ${accuracyText(mean(i), sd(i))}`, energyText(points.energy_pj[i])];
+  const lines = [`<b>${inert(points.label[i])}</b>`];
+  if (!points.label[i].includes(points.scheme[i])) lines.push(inert(points.scheme[i]));
+  if (points.width[i] !== null && !points.label[i].includes("width")) lines.push(`width ${points.width[i]}`);
+  lines.push(`${state.split} ${accuracyText(mean(i), sd(i))}`, energyText(points.energy_pj[i]));
   if (points.dram_share[i] !== null) lines.push(`DRAM ${percentText(points.dram_share[i], 0)}`);
   if (points.weight_bits[i] !== null) lines.push(`weights ${sizeText(points.weight_bits[i])}`);
-  return lines.join("<br>");
+  return lines.map((line) => `\u00a0${line}\u00a0`).join("<br>");
 }
 
 function trace(members, style, color, onFront) {
@@ -88,7 +89,7 @@ function layout(range) {
     paper_bgcolor: css("--card"), plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 62, r: 18, t: 12, b: 52 },
     font: { family: getComputedStyle(document.body).fontFamily, color: ink, size: 13 },
     hovermode: "closest", hoverdistance: 24, dragmode: "zoom", showlegend: false,
-    hoverlabel: { bgcolor: css("--card"), font: { color: ink, size: 13 }, align: "left" },
+    hoverlabel: { bgcolor: css("--card"), font: { color: ink, size: 13, family: getComputedStyle(document.body).fontFamily }, align: "left" },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: ink },
     xaxis: { ...axis, type: "log", range, tickvals, ticktext: tickvals?.map((v) => `${Number(v.toPrecision(3))}`),
       title: { text: `energy of one inference, ${unit.name} (logarithmic)`, font: { color: soft, size: 13 }, standoff: 10 } },
