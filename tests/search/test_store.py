@@ -13,7 +13,8 @@ from bitjoule.search.trial import CostRecord, Failure
 ROW = AccuracyRow("k1", {"seed": 0}, 0.5, 0.1, {"a": 1}, None, 1, 0, 2.5, "cpu", "host", "ab")
 FAILED = replace(ROW, accuracy=None, loss=None, failure=Failure("crashed", "gone"), weights_sha256=None)
 TRIAL = TrialRow(0, {"c": 1}, "w4a4", "hw", "data", "w4a4", 0.5, 0, 2.0, None, None, "k1", "c1", "done")
-COST = CostRecord(10.0, 5, 2.0, {"cost": {"layers": []}})
+LONG = {f"proxy{n}": float(n) for n in range(1000)}
+COST = CostRecord(10.0, 5, 2.0, {"weight_bits": 7, "proxies": LONG, "cost": {"layers": []}})
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def test_rows_come_back(store: Store) -> None:
     assert store.accuracy("k1") == ROW
     assert store.accuracy("k2") is None
     assert store.cost("c1") == COST
+    assert store.cost_summary("c1") == replace(COST, breakdown={"weight_bits": 7, "proxies": LONG})
     infeasible = store.cost("c2")
     assert infeasible is not None
     assert not infeasible.feasible

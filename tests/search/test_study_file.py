@@ -142,6 +142,11 @@ def test_three_faults_at_once(tmp_path: Path) -> None:
         ("[moons-4mb,", "[3,", "23: hardware[0]: must be a preset's name or {file: chip.yaml}, not 3"),
         ("max_failures: 0.25", "max_failures: 25", "28: limits.max_failures: must be <= 1, not 25"),
         ("seed: 0\n", "seed: 0\nseed: 1\n", "27: seed: stands twice, first in line 26; keep one"),
+        (
+            "[moons-4mb, ",
+            "[moons-4mb, {file: a/moons-4mb.yaml}, ",
+            "1: two hardware are called 'moons-4mb'; rename one of the files",
+        ),
         ("seed: 0", "seed: &anchor 0", "26: anchors and aliases are refused; write the value out"),
         (
             "seed: 0",

@@ -155,7 +155,7 @@ class Evaluation:
     def _cost(self, candidate: Candidate, hardware: str) -> tuple[str, CostRecord]:
         payload = self._costs.payload(candidate, hardware)
         cost_key = key("cost", payload)
-        record = self._store.cost(cost_key)
+        record = self._store.cost_summary(cost_key)
         if record is None:
             record = self._costs(candidate, hardware)
             self._store.put_cost(cost_key, payload, record)

@@ -161,6 +161,7 @@ class Processes:
                 stderr=errors,
                 env=environment,
                 bufsize=0,
+                process_group=0,  # a Ctrl-C at the terminal is the driver's business
             )
         if process.stdout is None:
             raise OSError("a worker came without a pipe")

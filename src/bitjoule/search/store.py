@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,12 @@ __all__ = [
     "TrialRow",
     "utc_now",
 ]
+
+
+DETAILS = ("cost", "formats")
+"""Long parts of a breakdown: one entry per layer."""
+
+HEAD_BYTES = 1 << 12
 
 
 class StoreError(Exception):
@@ -178,19 +184,15 @@ class Store:
             )
 
     def cost(self, key: str) -> CostRecord | None:
-        """The stored cost of a content key, with its breakdown, or None."""
-        row = self.connection.execute(
-            "SELECT energy_pj, latency_cycles, dram_pj, breakdown, reason FROM cost WHERE key=?", (key,)
-        ).fetchone()
-        if row is None:
-            return None
-        energy, latency, dram, breakdown, reason = row
-        document = {} if breakdown is None else json.loads(zlib.decompress(breakdown))
-        return CostRecord(energy, latency, dram, document, reason)
+        """The stored cost of a content key, with its whole breakdown, or None."""
+        return self._cost(key, _breakdown)
+
+    def cost_summary(self, key: str) -> CostRecord | None:
+        """The same without the per-layer parts of the breakdown (cost, formats): what most readers need."""
+        return self._cost(key, _breakdown_head)
 
     def put_cost(self, key: str, payload: Json, record: CostRecord) -> None:
         """Store a cost; one that is stored already stays."""
-        breakdown = zlib.compress(json.dumps(record.breakdown, separators=(",", ":")).encode(), 6)
         with self.transaction():
             self.connection.execute(
                 "INSERT OR IGNORE INTO cost VALUES(?,?,?,?,?,?,?,?,?)",
@@ -201,7 +203,7 @@ class Store:
                     record.energy_pj,
                     record.latency_cycles,
                     record.dram_pj,
-                    breakdown,
+                    _packed(record.breakdown),
                     record.reason,
                     __version__,
                 ),
@@ -248,6 +250,15 @@ class Store:
     def events(self) -> list[tuple[str, str | None, str]]:
         """(kind, accuracy key, detail) of every event, oldest first."""
         return self.connection.execute("SELECT kind, accuracy_key, detail FROM event ORDER BY id").fetchall()
+
+    def _cost(self, key: str, unpack: Callable[[bytes], Json]) -> CostRecord | None:
+        row = self.connection.execute(
+            "SELECT energy_pj, latency_cycles, dram_pj, breakdown, reason FROM cost WHERE key=?", (key,)
+        ).fetchone()
+        if row is None:
+            return None
+        energy, latency, dram, breakdown, reason = row
+        return CostRecord(energy, latency, dram, unpack(breakdown), reason)
 
     def _accuracies(self, where: str, values: Sequence[object]) -> list[AccuracyRow]:
         rows = self.connection.execute(
@@ -308,6 +319,27 @@ class Store:
 def utc_now() -> str:
     """The time now, in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _packed(breakdown: Json) -> bytes:
+    """Two lines of JSON, compressed: the short parts first, so that they are read without the rest."""
+    head = {name: value for name, value in breakdown.items() if name not in DETAILS}
+    detail = {name: value for name, value in breakdown.items() if name in DETAILS}
+    lines = (json.dumps(part, separators=(",", ":")) for part in (head, detail))
+    return zlib.compress("\n".join(lines).encode(), 6)
+
+
+def _breakdown(packed: bytes) -> Json:
+    head, detail = zlib.decompress(packed).split(b"\n")
+    return {**json.loads(head), **json.loads(detail)}
+
+
+def _breakdown_head(packed: bytes) -> Json:
+    stream, text = zlib.decompressobj(), b""
+    while b"\n" not in text:
+        text += stream.decompress(stream.unconsumed_tail if text else packed, HEAD_BYTES)
+    head: Json = json.loads(text[: text.index(b"\n")])
+    return head
 
 
 def _trial_values(row: TrialRow) -> tuple[object, ...]:

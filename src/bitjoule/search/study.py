@@ -324,7 +324,7 @@ class Study:
     @cached_property
     def hardware_names(self) -> tuple[str, ...]:
         """Names of the hardware in the order of the study file: a preset's name, a file's stem."""
-        return tuple(Path(source).stem for source in self.file.hardware_sources())
+        return self.file.hardware_names()
 
     @property
     def data_card(self) -> Json:

@@ -325,6 +325,15 @@ class StudyFile(_Section):
     executor: ExecutorSection = ExecutorSection()
     limits: Limits = Limits()
     reference: Reference = Reference()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> StudyFile:
+        names = self.hardware_names()
+        twice = [name for index, name in enumerate(names) if name in names[:index]]
+        if twice:
+            raise ValueError(f"two hardware are called {twice[0]!r}; rename one of the files")
+        return self
+
     _directory: Path = PrivateAttr(default=Path())
 
     @property
@@ -339,6 +348,10 @@ class StudyFile(_Section):
     def hardware_sources(self) -> tuple[str, ...]:
         """Preset names and absolute paths, in order."""
         return tuple(h if isinstance(h, str) else str(self.path(h.file)) for h in self.hardware)
+
+    def hardware_names(self) -> tuple[str, ...]:
+        """What trials call the hardware: a preset's name, a file's stem."""
+        return tuple(h if isinstance(h, str) else Path(h.file).stem for h in self.hardware)
 
     def candidates(self) -> Space:
         """The space of the study."""

@@ -57,7 +57,7 @@ def stored_trials(store: Store, hardware: Mapping[str, str]) -> list[Trial]:
     trials = []
     for stored in store.trials():
         if stored.cost_key not in costs:
-            costs[stored.cost_key] = store.cost(stored.cost_key) or CostRecord(None, None, None)
+            costs[stored.cost_key] = store.cost_summary(stored.cost_key) or CostRecord(None, None, None)
         accuracy = None if stored.accuracy_key is None else rows[stored.accuracy_key]
         trial = trial_of(stored, hardware, accuracy, costs[stored.cost_key])
         if tests and accuracy is not None:

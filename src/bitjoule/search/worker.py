@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Serve tasks until standard input ends."""
-    # the driver decides when to stop; a Ctrl-C at the terminal reaches the whole process group
+    # the driver decides when to stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
