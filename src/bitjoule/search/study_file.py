@@ -209,7 +209,7 @@ class Recipe(_Section):
     epochs: Positive
     batch: Count | None = None
     lr: Positive | None = None
-    schedule: Literal["cosine", "step", "constant"] | None = None
+    schedule: Literal["cosine", "linear", "step", "constant", "moons2017"] | None = None
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     optimizer: Literal["sgd", "adam"] | None = None
     train_images: Count | None = None
