@@ -197,7 +197,7 @@ def _point(
                 "input": "UINT8" if i == 0 else FORMATS.get(family, "UINT4"),
                 "output": "INT32" if i == layers - 1 else FORMATS.get(family, "UINT4"),
             }
-            for i, layer in enumerate(cost["layers"])
+            for i, layer in enumerate(cost["layers"][:-1])
         ],
         "proxies": {"macs": macs},
         "export_command": f"bitjoule export poq.study --point {number}{mark}",
@@ -232,6 +232,13 @@ def _cost(
                 ],
             }
         )
+    rows.append(
+        {
+            "name": "features.1.add",
+            "latency_cycles": 12,
+            "items": [{**rows[-1]["items"][-1], "energy_pj": 1e-4 * energy}],
+        }
+    )
     return {
         "schema": "bitjoule.cost/1",
         "hardware": on,
@@ -240,6 +247,7 @@ def _cost(
         "totals": {"energy_pj": energy},
         "layers": rows,
         "footprint_bits": {"main": 32000},
+        "notes": ["model extrapolated" + mark] if scheme.startswith("fp16") else [],
         "provenance": {},
     }
 

@@ -98,6 +98,19 @@ def test_head_says_what_was_asked_found_and_how_to_repeat_it(page: Page) -> None
         assert words in page.text
 
 
+def test_sizes_of_the_splits_may_stand_in_the_card_itself(data: dict[str, Any]) -> None:
+    card = {
+        "name": "digits",
+        "manifest_hash": None,
+        "train": 1150,
+        "validation": 287,
+        "test": 360,
+        "lossy": True,
+    }
+    page = Page(render(data | {"header": data["header"] | {"data": card}}))
+    assert "digits no hash train 1,150, validation 287, test 360; images stored with loss" in page.text
+
+
 def test_every_point_is_a_row_and_is_in_the_data(data: dict[str, Any], page: Page) -> None:
     rows = sorted(int(attributes["data-p"] or "") for attributes in page.of("tr") if "data-p" in attributes)
     assert rows == list(range(len(data["points"])))

@@ -176,8 +176,9 @@ def test_a_click_on_a_point_opens_its_details(browser: Browser, data: dict[str, 
     assert point["export_command"] in panel
     assert "Energy by component and tensor" in panel
     rows = browser.all("#chosen table.layers tbody tr")
-    assert len(rows) == 9
-    for row, layer in zip(rows, point["formats"], strict=True):
+    assert len(rows) == 10
+    assert "features.1.add" in rows[-1].text
+    for row, layer in zip(rows, point["formats"], strict=False):
         assert all(layer[side] in row.text for side in ("layer", "weights", "input", "output"))
         assert row.find_elements(By.CSS_SELECTOR, ".stack i")
     assert browser.one("#chosen").get_attribute("aria-live") == "polite"

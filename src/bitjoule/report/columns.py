@@ -94,7 +94,7 @@ def json_text(document: object) -> str:
 
 
 def _details(points: Sequence[Mapping[str, Any]]) -> Json:
-    keys, names, kinds, macs, cycles, edges = (_Pool() for _ in range(6))
+    keys, names, kinds, macs, cycles, edges, notes = (_Pool() for _ in range(7))
     kept = detailed(points)
     of_point: list[Json | None] = [None] * len(points)
     for index in kept:
@@ -110,8 +110,9 @@ def _details(points: Sequence[Mapping[str, Any]]) -> Json:
             "e": [_whole(layer.get(key, 0.0) / unit) for layer in sums for key in used],
             "n": names.place([layer["name"] for layer in layers]),
             "t": kinds.place([row["kind"] if row else "" for row in rows]),
-            "m": macs.place([layer["macs"] for layer in layers]),
-            "c": cycles.place([layer["latency_cycles"] for layer in layers]),
+            "m": macs.place([layer.get("macs") for layer in layers]),
+            "c": cycles.place([layer.get("latency_cycles") for layer in layers]),
+            "o": notes.place(list(points[index]["cost"].get("notes", ()))),
             "f": [edges.place([row[side] if row else "" for row in rows]) for side in SIDES],
         }
     components = sorted({component for component, _ in keys.values})
@@ -124,6 +125,7 @@ def _details(points: Sequence[Mapping[str, Any]]) -> Json:
         "kinds": kinds.values,
         "macs": macs.values,
         "cycles": cycles.values,
+        "notes": notes.values,
         "edges": _texts(edges.values),
         "of_point": of_point,
         "left_out": sum(1 for p in points if p["cost"] is not None) - len(kept),

@@ -51,9 +51,9 @@ def _block(point: Mapping[str, Any]) -> Html:
     rows = (_row(layer, formats.get(layer["name"], {}), whole) for layer in point["cost"]["layers"])
     title = f"{point['label']} on {point['hardware']}: {energy_text(point['energy_pj'])}"
     inside = table(f"Layers of {point['label']}", COLUMNS, rows)
-    return Html(
-        f"<details><summary>{escape(title)}</summary>{inside}<p>{code(point['export_command'])}</p></details>"
-    )
+    notes = join(paragraph(note, "soft") for note in point["cost"].get("notes", ()))
+    command = f"<p>{code(point['export_command'])}</p>"
+    return Html(f"<details><summary>{escape(title)}</summary>{inside}{notes}{command}</details>")
 
 
 def _row(layer: Mapping[str, Any], formats: Mapping[str, Any], whole_pj: float) -> Row:
@@ -65,9 +65,9 @@ def _row(layer: Mapping[str, Any], formats: Mapping[str, Any], whole_pj: float) 
             formats.get("weights", "-"),
             formats.get("input", "-"),
             formats.get("output", "-"),
-            count_text(layer["macs"]),
+            count_text(layer.get("macs")),
             energy_text(energy_pj),
             percent_text(energy_pj / whole_pj),
-            count_text(layer["latency_cycles"]),
+            count_text(layer.get("latency_cycles")),
         )
     )

@@ -31,6 +31,7 @@ POINT_COLUMNS = (
     Column("Cycles", True, "latency of one inference", "latency_cycles"),
     Column("Rank", True, "0: on the Pareto front of this hardware", "rank"),
 )
+SPLITS = ("train", "validation", "test")
 STATIC_POINTS = 500
 """The static plot shows at most this many points off the fronts."""
 
@@ -87,7 +88,8 @@ def _facts(data: Json) -> Html:
         )
         for entry in data["hardware"]
     )
-    images = ", ".join(f"{name} {size:,}" for name, size in card.get("sizes", {}).items())
+    sizes = card.get("sizes", card)
+    images = ", ".join(f"{name} {sizes[name]:,}" for name in SPLITS if name in sizes)
     if card.get("lossy"):
         images += "; images stored with loss"
     facts = (

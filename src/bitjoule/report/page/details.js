@@ -247,6 +247,7 @@ function show(i) {
   const redraw = () => layers.replaceChildren(...layerTable(detail));
   redraw();
   panel.append(matrix(detail), stackSwitch(redraw), layers);
+  for (const note of report.details.notes[detail.o]) panel.append(make("p", "soft", `Note: ${note}`));
 }
 
 listeners.push((parts) => {
