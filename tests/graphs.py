@@ -2,7 +2,7 @@
 
 from bitjoule.workload import Graph, Node, Tensor
 
-__all__ = ["GraphBuilder", "inverted_residual", "resnet_block", "vgg"]
+__all__ = ["ALL", "GraphBuilder", "inverted_residual", "resnet_block", "vgg"]
 
 
 class GraphBuilder:
@@ -117,3 +117,76 @@ def inverted_residual() -> Graph:
         x = b.same(f"b{index}.add", "add", x, y) if index else y
     x = b.same("head.relu", "relu6", b.conv("head", x, 32, size=1))
     return b.graph(b.linear("linear", b.flatten("flatten", b.pool("pool", x)), 10))
+
+
+def dropout_classifier() -> Graph:
+    """conv-ReLU-dropout-conv-ReLU, global pool, flatten, dropout, linear: no-ops wherever they stand."""
+    b = GraphBuilder("dropout", (1, 3, 8, 8))
+    x = b.same("drop0", "dropout", b.same("relu0", "relu", b.conv("conv0", "image", 8)))
+    x = b.same("relu1", "relu", b.same("drop1", "dropout", b.conv("conv1", x, 8)))
+    x = b.same("drop2", "dropout", b.flatten("flatten", b.pool("pool", x)))
+    return b.graph(b.linear("linear", x, 10))
+
+
+def concatenated() -> Graph:
+    """Two branches joined by concat, read by a convolution (Inception, DenseNet)."""
+    b = GraphBuilder("concat", (1, 3, 8, 8))
+    x = b.same("relu", "relu", b.conv("conv", "image", 8))
+    left = b.same("left.relu", "relu", b.conv("left", x, 8))
+    right = b.same("right.relu", "relu", b.conv("right", x, 8))
+    cat = b.put(Node("cat", "concat", (left, right), "cat", {"dim": 1}), (1, 16, 8, 8))
+    x = b.same("joined.relu", "relu", b.conv("joined", cat, 8))
+    return b.graph(b.linear("linear", b.flatten("flatten", b.pool("pool", x)), 10))
+
+
+def preactivation() -> Graph:
+    """BN-ReLU-conv blocks with a shortcut (ResNet v2)."""
+    b = GraphBuilder("preactivation", (1, 3, 8, 8))
+    x = b.conv("conv", "image", 8)
+    for index in range(2):
+        y = b.same(f"b{index}.relu1", "relu", b.same(f"b{index}.bn1", "batch_norm", x))
+        y = b.conv(f"b{index}.conv1", y, 8)
+        y = b.same(f"b{index}.relu2", "relu", b.same(f"b{index}.bn2", "batch_norm", y))
+        x = b.same(f"b{index}.add", "add", x, b.conv(f"b{index}.conv2", y, 8))
+    x = b.same("relu", "relu", b.same("bn", "batch_norm", x))
+    return b.graph(b.linear("linear", b.flatten("flatten", b.pool("pool", x)), 10))
+
+
+def normalized_image() -> Graph:
+    """(image - mean) / std inside the network, pooled before batch norm (XNOR-Net order)."""
+    b = GraphBuilder("normalized", (1, 3, 8, 8))
+    mean = b.put(Node("mean", "constant", (), "mean"), (3, 1, 1))
+    x = b.same("sub", "sub", "image", mean)
+    x = b.put(Node("div", "div", (x,), "div", {"value": 0.5}), (1, 3, 8, 8))
+    x = b.max_pool("pool0", b.conv("conv0", x, 8))
+    x = b.same("relu0", "relu", b.same("bn0", "batch_norm", x))
+    x = b.same("relu1", "relu", b.conv("conv1", x, 8))
+    return b.graph(b.linear("linear", b.flatten("flatten", x), 10))
+
+
+def two_heads() -> Graph:
+    """The sum of two classifiers, and a feature map, are the outputs."""
+    b = GraphBuilder("heads", (1, 3, 8, 8))
+    x = b.same("relu", "relu", b.conv("conv", "image", 8))
+    x = b.same("relu1", "relu", b.conv("body", x, 8))
+    flat = b.flatten("flatten", b.pool("pool", x))
+    logits = b.same("sum", "add", b.linear("head0", flat, 10), b.linear("head1", flat, 10))
+    return b.graph(logits, x)
+
+
+def image_shortcut() -> Graph:
+    """The image itself is an operand of an add."""
+    b = GraphBuilder("image", (1, 3, 8, 8))
+    x = b.same("add", "add", b.conv("conv", "image", 3), "image")
+    return b.graph(b.linear("linear", b.flatten("flatten", x), 10))
+
+
+ALL = {
+    graph.name + str(index): graph
+    for index, graph in enumerate(
+        (
+            vgg(), resnet_block(), resnet_block(downsample=True), inverted_residual(), dropout_classifier(),
+            concatenated(), preactivation(), normalized_image(), two_heads(), image_shortcut(),
+        )
+    )
+}  # fmt: skip

@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bitjoule.formats import registered_formats
 from bitjoule.scheme import Scheme, SchemeError, parse_scheme
 
 CANONICAL = {
@@ -14,8 +15,16 @@ CANONICAL = {
     "hpr12-w4a4": "hpr12-w4a4", "hpr-w8a8": "hpr-int8", "moons4": "moons-4", "FLOAT32": "float32",
     "w4a4[first=8,last=8,preadd=acc]": "w4a4", "w4a4[last=same]": "w4a4[last=same]", "ternary": "ternary",
     "wTERNARYa8": "ternary", "hpr-w4a4[preadd=h]": "hpr-w4a4", "w1a1[downsample=8]": "w1a1",
+    "w4aUINT4": "w4a4", "wINT4a8": "wINT4a8", "HPR-w4a4": "hpr-w4a4", "w4a4{a:W8A8}": "w4a4{a:w8a8}",
     "w4a4{layer3.*:w8a8, linear:w2a8}": "w4a4{layer3.*:w8a8,linear:w2a8}",
 }  # fmt: skip
+
+
+UNFIT = ("UINT", "INT24", "INT32")
+NAMES = [str(f) for f in registered_formats()]
+WEIGHTS = [*map(str, range(1, 17)), *(name for name in NAMES if not name.startswith(UNFIT))]
+WEIGHTS = [name for name in WEIGHTS if not name.endswith("_RELU")]
+ACTIVATIONS = [*map(str, range(1, 17)), *(name for name in NAMES if not name.startswith(UNFIT))]
 
 
 @pytest.mark.parametrize(("text", "name"), CANONICAL.items())
@@ -25,18 +34,28 @@ def test_prints_canonically(text: str, name: str) -> None:
 
 
 @given(
-    weight=st.integers(1, 16),
-    activation=st.integers(1, 16),
+    weight=st.sampled_from(WEIGHTS),
+    activation=st.sampled_from(ACTIVATIONS),
     hpr=st.sampled_from(["", "hpr-", "hpr12-"]),
     first=st.sampled_from(["", "first=8", "first=same", "first=6"]),
     preadd=st.sampled_from(["", "preadd=b", "preadd=h"]),
     override=st.sampled_from(["", "{conv*:w8a8}", "{a.b:w2a4,c:wTERNARYa8}"]),
 )
-def test_round_trip(weight: int, activation: int, hpr: str, first: str, preadd: str, override: str) -> None:
+def test_round_trip(weight: str, activation: str, hpr: str, first: str, preadd: str, override: str) -> None:
+    assume(hpr or preadd != "preadd=h")
     options = ",".join(filter(None, (first, preadd)))
     scheme = parse_scheme(f"{hpr}w{weight}a{activation}{f'[{options}]' if options else ''}{override}")
     assert parse_scheme(str(scheme)) == scheme
     assert str(parse_scheme(str(scheme))) == str(scheme)
+
+
+def test_no_two_precisions_share_a_name() -> None:
+    schemes = [parse_scheme(f"w{w}a{a}") for w in WEIGHTS for a in ACTIVATIONS]
+    named = {str(scheme): scheme for scheme in schemes}
+    assert len({scheme.precision for scheme in schemes}) == len(named)
+    assert str(parse_scheme("wFLOAT32a8")) == "wFLOAT32a8"
+    assert not parse_scheme("wFLOAT32a8").is_float32
+    assert str(parse_scheme("wINT8a8")) == "wINT8a8"
 
 
 def test_formats_of_common_schemes() -> None:
@@ -48,7 +67,8 @@ def test_formats_of_common_schemes() -> None:
     )
     assert (w4a4.first, w4a4.last, w4a4.downsample, w4a4.preadd) == (8, 8, None, "acc")
     binary = parse_scheme("w1a1")
-    assert (str(binary.weights), str(binary.activation(signed=False))) == ("BIPOLAR/channel", "BIPOLAR")
+    assert (str(binary.weights), str(binary.activation(signed=True))) == ("BIPOLAR/channel", "BIPOLAR")
+    assert str(binary.activation(signed=False)) == "UINT1"
     assert (binary.first, binary.downsample) == (8, 8)
     moons = parse_scheme("moons-4")
     assert (str(moons.weights), str(moons.activation(signed=False))) == ("MOONS4", "MOONS4_RELU")
@@ -79,6 +99,12 @@ def test_hpr_that_equals_sp() -> None:
         ("w4a4[first=33]", "scheme 'w4a4[first=33]': first must be 1 to 16 bits or same, not '33'"),
         ("w4a4[preadd=x]", "scheme 'w4a4[preadd=x]': preadd must be acc, b or h, not 'x'"),
         ("w4a4{fc}", "scheme 'w4a4{fc}': override 'fc' must be PATTERN:wXaY, such as layer3.*:w8a8"),
+        ("w4a4[preadd=h]", "scheme 'w4a4[preadd=h]': preadd=h needs hpr, which has a high precision"),
+        ("w4a4[first=8,first=4]", "scheme 'w4a4[first=8,first=4]': option first stands twice; keep one"),
+        (
+            "wUINT4a8",
+            "scheme 'wUINT4a8': weights are signed, 1 to 16 bits: UINT4 is no format for them",
+        ),
         ("hpr40-w4a4", "scheme 'hpr40-w4a4': the residual width of hpr must be 2 to 16 bits, not 40"),
     ],
 )

@@ -59,9 +59,9 @@ KNOWN_NAMES = (
 EXAMPLES = "w4a4, int8, hpr-w4a4, fp16, moons-4, w4a4[first=8,last=8], w4a4{layer3.*:w8a8}"
 
 _TOKEN = r"[0-9]+|[A-Z][A-Z0-9_.]*"
-_PAIR = re.compile(rf"w({_TOKEN})a({_TOKEN})")
+_PAIR = re.compile(rf"[wW]({_TOKEN})[aA]({_TOKEN})")
 _SHAPE = re.compile(
-    r"(?:hpr(?P<high>[0-9]*)-)?(?P<base>[^\[\]{}]*)(?:\[(?P<options>[^\[\]]*)\])?(?:\{(?P<overrides>[^{}]*)\})?"
+    r"(?:[hH][pP][rR](?P<high>[0-9]*)-)?(?P<base>[^\[\]{}]*)(?:\[(?P<options>[^\[\]]*)\])?(?:\{(?P<overrides>[^{}]*)\})?"
 )
 
 
@@ -90,11 +90,16 @@ class Precision:
         return parse_tensor_format(self.weight if _scale_free(self.weight) else f"{self.weight}/channel")
 
     def activation_format(self, *, signed: bool) -> TensorFormat:
-        """Format of an activation, by the sign of what it can hold; one scale per tensor."""
+        """Format of an activation, by the sign of what it can hold; one scale per tensor.
+
+        One bit is the sign (BIPOLAR), or 0 and 1 where values cannot be negative (UINT1).
+        """
         token = self.activation
         if token.isdigit():
             bits = int(token)
-            return parse_tensor_format("BIPOLAR" if bits == 1 else f"INT{bits}" if signed else f"UINT{bits}")
+            if signed:
+                return parse_tensor_format("BIPOLAR" if bits == 1 else f"INT{bits}")
+            return parse_tensor_format(f"UINT{bits}")
         if re.fullmatch(r"MOONS[0-9]+", token) and token != "MOONS1" and not signed:
             return parse_tensor_format(f"{token}_RELU")
         return parse_tensor_format(token)
@@ -130,7 +135,8 @@ class Override:
 class Scheme:
     """Formats for a whole network. Build it with `parse_scheme`; `str` prints the canonical name.
 
-    `first`, `last`, `downsample`, `depthwise`: bits of those layers, or None for the scheme's own.
+    `first`, `last`, `downsample`, `depthwise`: bits that those layers have at least, or None for the
+    scheme's own.
 
     >>> scheme = parse_scheme("w8a8")
     >>> str(scheme), str(parse_scheme("hpr16-w4a4[first=8]"))
@@ -192,7 +198,7 @@ class Scheme:
     @property
     def is_float32(self) -> bool:
         """True when nothing is quantized."""
-        return self.name == "float32"
+        return self.precision == Precision("FLOAT32", "FLOAT32")
 
     @property
     def weights(self) -> TensorFormat:
@@ -231,7 +237,7 @@ def parse_scheme(text: str) -> Scheme:
     if shape is None:
         raise SchemeError(_unknown(stripped))
     precision = _parse_base(shape["base"], stripped)
-    mode: GraphMode = "HPR" if stripped.startswith("hpr") and shape["high"] is not None else "SP"
+    mode: GraphMode = "HPR" if shape["high"] is not None else "SP"
     high_bits = int(shape["high"]) if shape["high"] else DEFAULT_HIGH_BITS
     if mode == "HPR" and not 2 <= high_bits <= 16:
         raise SchemeError(
@@ -251,31 +257,33 @@ def _defaults(precision: Precision, mode: GraphMode) -> dict[str, int | str | No
     """What the options are when a name does not say: training.md section 2, first and last layer."""
     usual: dict[str, int | str | None] = dict.fromkeys(("first", "last", "downsample", "depthwise"))
     usual["preadd"] = "h" if mode == "HPR" else "acc"
-    if precision.is_float or precision.weight.startswith("MOONS"):
+    narrowest = min(precision.weight_bits, precision.activation_bits)
+    if precision.weight.startswith("MOONS") or (precision.is_float and narrowest >= EDGE_LAYER_BITS):
         return usual
-    edge = max(EDGE_LAYER_BITS, precision.activation_bits)
-    usual["first"] = usual["last"] = edge
+    usual["first"] = usual["last"] = EDGE_LAYER_BITS
     if precision.weight_bits == 1:
-        usual["downsample"] = edge
+        usual["downsample"] = EDGE_LAYER_BITS
     return usual
 
 
 def _base_name(precision: Precision) -> str:
+    """The shortest name that parses back to `precision`."""
     weight, activation = precision.weight, precision.activation
     if weight == activation == "8":
         return "int8"
+    short = ""
     if weight == activation and weight in ("FP16", "BF16", "FLOAT32"):
-        return weight.lower()
-    if weight == activation and weight.startswith("MOONS"):
-        return f"moons-{weight.removeprefix('MOONS')}"
-    if activation == "8" and not weight.isdigit():
-        return weight.lower()
-    return str(precision)
+        short = weight.lower()
+    elif weight == activation and weight.startswith("MOONS"):
+        short = f"moons-{weight.removeprefix('MOONS')}"
+    elif activation == "8" and not weight.isdigit():
+        short = weight.lower()
+    return short if short and _parse_base(short, short) == precision else str(precision)
 
 
 def _parse_base(base: str, text: str) -> Precision:
-    if pair := _PAIR.fullmatch(base) or _PAIR.fullmatch(base.lower()):
-        precision = Precision(_token(pair[1]), _token(pair[2]))
+    if pair := _pair(base):
+        precision = pair
     elif number := re.fullmatch(r"int([0-9]+)", base.lower()):
         precision = Precision(_token(number[1]), _token(number[1]))
     elif number := re.fullmatch(r"moons-?([0-9]+)", base.lower()):
@@ -290,8 +298,18 @@ def _parse_base(base: str, text: str) -> Precision:
     return precision
 
 
-def _token(text: str) -> str:
-    return str(int(text)) if text.isdigit() else text
+def _token(text: str, *, weight: bool = False) -> str:
+    """Canonical token: activations of INTb and UINTb are b bits, their sign follows from what they hold."""
+    if text.isdigit():
+        return str(int(text))
+    integer = re.fullmatch(r"U?INT([0-9]+)", text.upper())
+    return str(int(integer[1])) if integer and not weight else text.upper()
+
+
+def _pair(text: str) -> Precision | None:
+    """`w4a4`, in any case."""
+    pair = _PAIR.fullmatch(text)
+    return Precision(_token(pair[1], weight=True), _token(pair[2])) if pair else None
 
 
 def _check(precision: Precision, text: str) -> None:
@@ -299,6 +317,10 @@ def _check(precision: Precision, text: str) -> None:
     for role, token in (("weights", precision.weight), ("activations", precision.activation)):
         if token.isdigit() and not 1 <= int(token) <= 16:
             raise SchemeError(f"scheme {text!r}: {role} take 1 to 16 bits, not {token}")
+    if re.fullmatch(r"UINT[0-9]+|INT1|INT24|INT32", precision.weight):
+        raise SchemeError(
+            f"scheme {text!r}: weights are signed, 1 to 16 bits: {precision.weight} is no format for them"
+        )
     try:
         precision.weight_format()
         precision.activation_format(signed=True)
@@ -311,8 +333,12 @@ def _parse_options(
     options: str | None, text: str, usual: dict[str, int | str | None]
 ) -> dict[str, int | str | None]:
     settings = dict(usual)
+    said: set[str] = set()
     for option in options.split(",") if options else ():
         key, equals, value = (part.strip() for part in option.partition("="))
+        if key in said:
+            raise SchemeError(f"scheme {text!r}: option {key} stands twice; keep one")
+        said.add(key)
         if key not in usual or not equals:
             raise SchemeError(
                 f"scheme {text!r}: unknown option {option.strip()!r}; options: "
@@ -321,6 +347,8 @@ def _parse_options(
         if key == "preadd":
             if value not in ("acc", "b", "h"):
                 raise SchemeError(f"scheme {text!r}: preadd must be acc, b or h, not {value!r}")
+            if value == "h" and usual["preadd"] != "h":
+                raise SchemeError(f"scheme {text!r}: preadd=h needs hpr, which has a high precision")
             settings[key] = value
         elif value == "same":
             settings[key] = None
@@ -335,12 +363,11 @@ def _parse_overrides(overrides: str | None, text: str) -> tuple[Override, ...]:
     parsed = []
     for override in overrides.split(",") if overrides else ():
         pattern, colon, value = (part.strip() for part in override.partition(":"))
-        pair = _PAIR.fullmatch(value)
-        if not pattern or not colon or pair is None:
+        precision = _pair(value)
+        if not pattern or not colon or precision is None:
             raise SchemeError(
                 f"scheme {text!r}: override {override.strip()!r} must be PATTERN:wXaY, such as layer3.*:w8a8"
             )
-        precision = Precision(_token(pair[1]), _token(pair[2]))
         _check(precision, text)
         parsed.append(Override(pattern, precision))
     return tuple(parsed)

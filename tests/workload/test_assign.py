@@ -4,15 +4,21 @@ import pytest
 
 from bitjoule.scheme import SchemeError, parse_scheme
 from bitjoule.workload import Graph, assign
-from tests.graphs import inverted_residual, resnet_block, vgg
+from bitjoule.workload.graph import NO_OPS, TRANSPARENT
+from tests.graphs import (
+    ALL,
+    concatenated,
+    dropout_classifier,
+    image_shortcut,
+    inverted_residual,
+    normalized_image,
+    preactivation,
+    resnet_block,
+    two_heads,
+    vgg,
+)
 
 SCHEMES = ("w4a4", "hpr-w4a4", "int8", "w1a1", "moons-4", "fp16", "float32", "w4a4[preadd=b]", "w2a8")
-GRAPHS = {
-    "vgg": vgg(),
-    "block": resnet_block(),
-    "downsample": resnet_block(downsample=True),
-    "inverted": inverted_residual(),
-}
 
 
 def edges(graph: Graph, scheme: str) -> dict[tuple[str, str], str]:
@@ -141,16 +147,23 @@ def test_overrides() -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", ALL)
 def test_laws(name: str, scheme: str) -> None:
-    """Every edge has an entry; no layer reads an accumulator; readers agree with points; SP stores b bits."""
-    graph = GRAPHS[name]
+    """Every edge has an entry; layers read Formats; what is read is what is stored, or a read point's."""
+    graph = ALL[name]
     found = assign(graph, parse_scheme(scheme))
     assert set(found.stored) == set(graph.tensors)
     assert set(found.reads) == {(node.name, i) for node in graph.nodes for i in range(len(node.inputs))}
+    read_points = {
+        reader: point.format for point in found.points if point.kind == "read" for reader in point.readers
+    }
+    stored_points = {point.tensor for point in found.points if point.kind != "read"}
     for layer in graph.mac_nodes():
         assert found.reads[layer.name, 0] is not None
         assert layer.name in found.weights
+    for (reader, operand), own in found.reads.items():
+        stored = found.stored[graph.node(reader).inputs[operand]]
+        assert own == stored or own == read_points[reader, operand] or scheme == "float32"
     for point in found.points:
         assert point.readers
         assert point.tensor not in found.internal
@@ -158,10 +171,83 @@ def test_laws(name: str, scheme: str) -> None:
     assert len({point.name for point in found.points}) == len(found.points)
     if scheme == "float32":
         assert found.points == ()
-    adds = [node for node in graph.nodes if node.op == "add"]
-    for node in adds:
-        kinds = [found.reads[node.name, operand] is None for operand in range(2)]
-        assert sum(kinds) == (0 if "hpr" in scheme or "preadd=b" in scheme else 1)
+        return
+    for tensor, stored in found.stored.items():
+        producer = graph.producer(tensor)
+        moved = producer is not None and producer.op in TRANSPARENT | NO_OPS
+        assert (tensor in stored_points) == (stored is not None and not moved), tensor
+    for node in graph.nodes:
+        if graph.is_residual_add(node):
+            from_accumulator = sum(found.reads[node.name, operand] is None for operand in range(2))
+            assert from_accumulator <= (0 if "hpr" in scheme or "preadd=b" in scheme else 1)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("hpr", "sp"), [("hpr-fp16", "fp16"), ("hpr-float32", "float32"), ("hpr8-int8", "int8")]
+)
+def test_hpr_no_wider_than_the_scheme_is_sp(name: str, hpr: str, sp: str) -> None:
+    assert edges(ALL[name], hpr) == edges(ALL[name], sp)
+
+
+def test_no_format_begins_at_dropout() -> None:
+    graph = dropout_classifier()
+    found = edges(graph, "w4a4")
+    assert found["conv1", "drop1"] == found["drop1", "relu1"] == "acc"
+    assert found["pool", "flatten"] == found["flatten", "drop2"] == found["drop2", "linear"] == "UINT8"
+    assert found["relu0", "drop0"] == found["drop0", "conv1"] == "UINT4"
+    points = assign(graph, parse_scheme("w4a4")).points
+    assert [point.tensor for point in points] == ["image", "relu0", "relu1", "pool"]
+    assert "relu0" in assign(graph, parse_scheme("w1a1")).absorbed
+
+
+def test_parts_of_a_concat_share_a_format() -> None:
+    found = edges(concatenated(), "w4a4{joined:w4a6}")
+    assert found["left.relu", "cat"] == found["right.relu", "cat"] == found["cat", "joined"] == "UINT6"
+
+
+def test_preactivation_blocks() -> None:
+    sp, hpr = edges(preactivation(), "w4a4"), edges(preactivation(), "hpr-w4a4")
+    assert sp["conv", "b0.bn1"] == sp["conv", "b0.add"] == "INT4"
+    assert sp["b0.conv2", "b0.add"] == "acc"
+    assert sp["b0.relu1", "b0.conv1"] == hpr["b0.relu1", "b0.conv1"] == "UINT4"
+    assert hpr["b0.add", "b1.bn1"] == hpr["b0.add", "b1.add"] == hpr["b0.conv2", "b0.add"] == "INT16"
+
+
+def test_the_image_keeps_8_bits_whatever_reads_it_first() -> None:
+    found = edges(normalized_image(), "w4a4")
+    assert found["image", "sub"] == "INT8"
+    assert found["mean", "sub"] == "acc"
+    assert found["div", "conv0"] == "INT8"
+    weights = assign(normalized_image(), parse_scheme("w4a4")).weights
+    assert str(weights["conv0"]) == "INT8_NARROW/channel"
+    assert edges(image_shortcut(), "hpr-w4a4")["image", "add"] == "INT8"
+
+
+def test_a_pool_before_batch_norm_pools_accumulators() -> None:
+    found = edges(normalized_image(), "w1a1")
+    assert found["conv0", "pool0"] == found["pool0", "bn0"] == "acc"
+    assert found["relu0", "conv1"] == "BIPOLAR"
+
+
+def test_every_layer_without_a_layer_behind_it_is_last() -> None:
+    weights = assign(two_heads(), parse_scheme("w2a2")).weights
+    assert {name: str(weights[name])[:4] for name in weights} == {
+        "conv": "INT8",
+        "body": "INT2",
+        "head0": "INT8",
+        "head1": "INT8",
+    }
+
+
+def test_edge_layers_are_never_narrower_than_the_rest() -> None:
+    weights = assign(vgg(), parse_scheme("w16a8")).weights
+    assert {str(f) for f in weights.values()} == {"INT16_NARROW/channel"}
+    assert str(assign(vgg(), parse_scheme("wFP8_E4M3a8")).weights["conv0"]) == "FP8_E4M3"
+
+
+def test_an_override_of_equal_width_is_another_format() -> None:
+    assert edges(vgg(), "w8a8{conv1:w8aFP8_E4M3}")["pool0", "conv1"] == "FP8_E4M3"
 
 
 def test_hpr_without_adds_is_sp() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bitjoule.workload import Graph, GraphError, Layer, Node, Tensor, Workload, layer_of, workload_of
-from tests.graphs import GraphBuilder, inverted_residual, resnet_block, vgg
+from tests.graphs import ALL, GraphBuilder, concatenated, inverted_residual, resnet_block, vgg
 
 
 def brute_force_macs(layer: Layer) -> int:
@@ -87,18 +87,34 @@ def test_stored_tensors() -> None:
     }
 
 
-def test_every_step_reads_what_was_made_before() -> None:
-    for graph in (vgg(), resnet_block(), resnet_block(downsample=True), inverted_residual()):
-        for scheme in ("float32", "w4a4", "hpr-w4a4", "w4a4[preadd=b]"):
-            workload = workload_of(graph, scheme)
-            made = set(graph.inputs)
-            steps = {layer.name: layer for layer in workload.layers} | {
-                operation.name: operation for operation in workload.operations if not operation.fused_into
-            }
-            for name in workload.order:
-                assert set(steps[name].inputs) <= made, (graph.name, scheme, name)
-                made.add(steps[name].output)
-            assert made >= set(workload.tensors)
+@pytest.mark.parametrize(
+    "scheme", ["float32", "w4a4", "hpr-w4a4", "w4a4[preadd=b]", "w1a1", "moons-4", "fp16"]
+)
+@pytest.mark.parametrize("name", ALL)
+def test_every_step_reads_what_was_made_before(name: str, scheme: str) -> None:
+    graph = ALL[name]
+    workload = workload_of(graph, scheme)
+    made = set(graph.inputs)
+    steps = {layer.name: layer for layer in workload.layers} | {
+        operation.name: operation for operation in workload.operations if not operation.fused_into
+    }
+    assert set(steps) == set(workload.order)
+    for step in workload.order:
+        assert set(steps[step].inputs) <= made, step
+        made.add(steps[step].output)
+    assert made == set(workload.tensors) | set(graph.inputs)
+    for operation in workload.operations:
+        assert set(operation.inputs) <= made
+    for layer in workload.layers:
+        assert layer.output_bits == workload.tensors[layer.output].bits
+        main = workload.tensors[layer.inputs[0]]
+        assert layer.input_bits <= main.bits
+
+
+def test_what_reads_a_concat_reads_its_parts() -> None:
+    workload = workload_of(concatenated(), "w4a4")
+    assert workload.layer("joined").inputs == ("left.relu", "right.relu")
+    assert "cat" not in workload.tensors
 
 
 def test_totals() -> None:

@@ -16,8 +16,25 @@ from typing import Literal
 
 from bitjoule.formats import TensorFormat, parse_tensor_format
 from bitjoule.scheme import Precision, Scheme, SchemeError
-from bitjoule.workload.graph import MAC_OPS, NON_NEGATIVE_OPS, TRANSPARENT, Graph, Node
-from bitjoule.workload.pipeline import class_of, first_layers, internal_tensors, is_downsample, last_layers
+from bitjoule.workload.graph import (
+    ACCUMULATING_POOLS,
+    MAC_OPS,
+    NO_OPS,
+    NON_NEGATIVE_OPS,
+    TRANSPARENT,
+    Graph,
+    Node,
+)
+from bitjoule.workload.pipeline import (
+    class_of,
+    first_layers,
+    internal_tensors,
+    is_downsample,
+    last_layers,
+    pipeline_end,
+    pipeline_root,
+    without_no_ops,
+)
 
 __all__ = ["ACCUMULATOR", "Assignment", "Edge", "QuantPoint", "assign"]
 
@@ -91,50 +108,58 @@ def assign(graph: Graph, scheme: Scheme, *, image_signed: bool = True) -> Assign
 
 
 class _Assigner:
-    """The state of one assignment: readers' needs, tensor classes, the H set."""
+    """The state of one assignment: readers' needs, tensor classes, the H set.
+
+    Formats are decided on the graph without no-ops; `assignment` carries them over to the graph as it is.
+    """
 
     def __init__(self, graph: Graph, scheme: Scheme, image_signed: bool) -> None:
-        self.graph = graph
+        self.whole = graph
+        self.graph, self.alias = without_no_ops(graph)
         self.scheme = scheme
         self.image_signed = image_signed
-        self.internal = internal_tensors(graph, fuse_adds=scheme.preadd == "acc")
-        self.classes = class_of(graph)
-        self.precisions = layer_precisions(graph, scheme)
+        self.high_mode = scheme.mode == "HPR" and not scheme.hpr_is_sp
+        fuse_adds = scheme.preadd == "acc" or (scheme.mode == "HPR" and scheme.hpr_is_sp)
+        self.internal = internal_tensors(self.graph, fuse_adds=fuse_adds)
+        self.classes = class_of(self.graph)
+        self.precisions = layer_precisions(self.graph, scheme)
         self.members: dict[str, list[str]] = {}
-        for tensor in graph.tensors:
+        for tensor in self.graph.tensors:
             self.members.setdefault(self.classes[tensor], []).append(tensor)
-        self.high = self._high_classes() if scheme.mode == "HPR" else frozenset()
+        self.images = frozenset(self.classes[tensor] for tensor in self.graph.inputs)
+        self.before_layers = self._before_layers()
+        self.high = self._high_classes() if self.high_mode else frozenset()
 
     def assignment(self) -> Assignment:
-        graph, scheme = self.graph, self.scheme
         absorbed = self._absorbed()
         signed = self._signed(absorbed)
-        class_format = {
-            representative: self._class_format(representative, signed) for representative in self.members
+        formats = {name: self._class_format(name, signed) for name in self.members}
+        plain = {
+            tensor: None if tensor in self.internal else formats[self.classes[tensor]]
+            for tensor in self.graph.tensors
         }
-        stored = {
-            tensor: None if tensor in self.internal else class_format[self.classes[tensor]]
-            for tensor in graph.tensors
-        }
+        stored = {tensor: plain[self.alias[tensor]] for tensor in self.whole.tensors}
         reads: dict[tuple[str, int], TensorFormat | None] = {}
         order: list[tuple[str, str, int]] = []
-        for node in graph.nodes:
+        for node in self.whole.nodes:
             for operand, tensor in enumerate(node.inputs):
                 order.append((tensor, node.name, operand))
-                reads[node.name, operand] = self._read_format(node, tensor, stored[tensor], signed)
-        order += [(tensor, "output", index) for index, tensor in enumerate(graph.outputs)]
+                reads[node.name, operand] = self._read_format(
+                    node, self.alias[tensor], stored[tensor], signed
+                )
+        order += [(tensor, "output", index) for index, tensor in enumerate(self.whole.outputs)]
         return Assignment(
-            scheme=scheme,
+            scheme=self.scheme,
             stored=stored,
             reads=reads,
             weights={
                 node.name: self.precisions[node.name].weight_format()
-                for node in graph.mac_nodes()
+                for node in self.graph.mac_nodes()
                 if "weight" in node.parameters
             },
-            points=() if scheme.is_float32 else tuple(self._points(stored, reads, signed)),
+            points=() if self.scheme.is_float32 else tuple(self._points(stored, reads, signed)),
             absorbed=absorbed,
-            internal=self.internal,
+            internal=frozenset(t for t in self.whole.tensors if self.alias[t] in self.internal),
             edge_order=tuple(order),
         )
 
@@ -142,41 +167,52 @@ class _Assigner:
 
     def _needs(self, representative: str) -> list[Precision]:
         """The precision each reader of a class asks for; empty when only the outside reads it."""
-        scheme = self.scheme
         needs = []
         for tensor in self.members[representative]:
             for node, _ in self.graph.consumers(tensor):
                 if node.op in MAC_OPS:
                     needs.append(self.precisions[node.name])
                 elif node.op not in TRANSPARENT:
-                    needs.append(_at_least(scheme.precision, CAREFUL_BITS if node.op in CAREFUL_OPS else 0))
+                    needs.append(self._own_precision(node))
         return needs
 
+    def _own_precision(self, node: Node) -> Precision:
+        """Precision of an operator that is no layer: the scheme's, never below its floor."""
+        floor = CAREFUL_BITS if node.op in CAREFUL_OPS else 0
+        if node.name in self.before_layers and self.scheme.first is not None:
+            floor = max(floor, self.scheme.first)
+        return at_least(self.scheme.precision, floor)
+
+    def _before_layers(self) -> frozenset[str]:
+        """Operators between a network input and the first layer: they read at that layer's precision."""
+        behind: set[str] = set()
+        before: set[str] = set()
+        for node in self.graph.nodes:
+            if node.op in MAC_OPS or any(tensor in behind for tensor in node.inputs):
+                behind.add(node.output)
+            else:
+                before.add(node.name)
+        return frozenset(before)
+
     def _class_format(self, representative: str, signed: Mapping[str, bool]) -> TensorFormat | None:
-        members = self.members[representative]
-        if representative in self.high:
-            return self.scheme.high()
         needs = self._needs(representative)
         if not needs:
             return None
+        if representative in self.high:
+            return self.scheme.high()
         widest = max(needs, key=lambda need: need.activation_bits)
         is_signed = signed[representative]
-        if any(tensor in self.graph.inputs for tensor in members) and widest.activation.startswith("MOONS"):
+        if representative in self.images and widest.activation.startswith("MOONS"):
             return parse_tensor_format("INT8" if is_signed else "UINT8")
         return widest.activation_format(signed=is_signed)
 
     def _read_format(
         self, node: Node, tensor: str, stored: TensorFormat | None, signed: Mapping[str, bool]
     ) -> TensorFormat | None:
-        if stored is None or node.op not in MAC_OPS:
-            return stored
-        if tensor in self.graph.inputs or self._class_has_input(tensor):
+        if stored is None or node.op not in MAC_OPS or self.classes[tensor] in self.images:
             return stored
         own = self.precisions[node.name].activation_format(signed=signed[self.classes[tensor]])
-        return own if own.format.bits < stored.format.bits else stored
-
-    def _class_has_input(self, tensor: str) -> bool:
-        return any(member in self.graph.inputs for member in self.members[self.classes[tensor]])
+        return own if own.format.bits <= stored.format.bits else stored
 
     # --- residuals ---------------------------------------------------------------------------
 
@@ -185,31 +221,36 @@ class _Assigner:
         graph = self.graph
         high: set[str] = set()
         for node in graph.nodes:
-            if node.op != "add":
+            if not graph.is_residual_add(node):
                 continue
-            for tensor in (*node.inputs, self._stored_end(node.output)):
-                if tensor not in self.internal and tensor not in graph.inputs:
+            high.add(self.classes[pipeline_end(graph, node, self.internal)])
+            for tensor in graph.operands(node):
+                if tensor not in self.internal and not self._is_narrow_operand(tensor):
                     high.add(self.classes[tensor])
         for node in reversed(graph.nodes):
             if node.op == "avg_pool" and self.classes[node.output] in high:
                 high.add(self.classes[node.inputs[0]])
-        return frozenset(high)
+        return frozenset(high - self.images)
 
-    def _stored_end(self, tensor: str) -> str:
-        while tensor in self.internal:
-            tensor = self.graph.consumers(tensor)[0][0].output
-        return tensor
+    def _is_narrow_operand(self, tensor: str) -> bool:
+        """With `preadd=b`, the convolution result that only an add reads keeps the scheme's width."""
+        if self.scheme.preadd != "b" or len(self.graph.consumers(tensor)) != 1:
+            return False
+        root = pipeline_root(self.graph, tensor, self.internal)
+        return root is not None and root.op in MAC_OPS
 
     # --- signs -------------------------------------------------------------------------------
 
     def _absorbed(self) -> frozenset[str]:
-        """ReLUs whose result a 1-bit quantizer reads: the sign itself is the non-linearity."""
+        """ReLUs whose result a quantizer to -1 and +1 reads: the sign itself is the non-linearity.
+
+        Every reader of such a tensor sees the value before the ReLU, as in Bi-Real nets.
+        """
         absorbed = set()
         for node in self.graph.nodes:
             if node.op not in RELU_OPS or node.output in self.internal:
                 continue
-            needs = self._needs(self.classes[node.output])
-            if any(_levels_are_signs(need) for need in needs):
+            if any(_levels_are_signs(need) for need in self._needs(self.classes[node.output])):
                 absorbed.add(node.name)
         return frozenset(absorbed)
 
@@ -222,14 +263,7 @@ class _Assigner:
                 value = operands[0]
             elif node.op in NON_NEGATIVE_OPS:
                 value = False
-            elif node.op in TRANSPARENT or node.op in (
-                "avg_pool",
-                "global_avg_pool",
-                "mean",
-                "add",
-                "dropout",
-                "identity",
-            ):
+            elif node.op in TRANSPARENT | ACCUMULATING_POOLS or self.graph.is_residual_add(node):
                 value = any(operands)
             else:
                 value = True
@@ -247,14 +281,15 @@ class _Assigner:
         reads: Mapping[tuple[str, int], TensorFormat | None],
         signed: Mapping[str, bool],
     ) -> Iterable[QuantPoint]:
-        for tensor in (*self.graph.inputs, *(node.output for node in self.graph.nodes)):
+        graph = self.whole
+        for tensor in (*graph.inputs, *(node.output for node in graph.nodes)):
             format_ = stored[tensor]
             if format_ is None:
                 continue
-            is_signed = signed[self.classes[tensor]]
-            uses = tuple((node.name, operand) for node, operand in self.graph.consumers(tensor))
-            producer = self.graph.producer(tensor)
-            if producer is None or producer.op not in TRANSPARENT:
+            is_signed = signed[self.classes[self.alias[tensor]]]
+            uses = tuple((node.name, operand) for node, operand in graph.consumers(tensor))
+            producer = graph.producer(tensor)
+            if producer is None or producer.op not in TRANSPARENT | NO_OPS:
                 kind: Literal["input", "stored"] = "input" if producer is None else "stored"
                 yield QuantPoint(tensor, tensor, format_, kind, uses, is_signed)
             narrower: dict[TensorFormat, list[tuple[str, int]]] = {}
@@ -268,7 +303,7 @@ class _Assigner:
 
 
 def layer_precisions(graph: Graph, scheme: Scheme) -> dict[str, Precision]:
-    """Precision of every MAC layer: overrides first, then depthwise, first, last, downsample, the rest."""
+    """Precision of every MAC layer: overrides first, then first, last, downsample, depthwise, the rest."""
     first, last = first_layers(graph), last_layers(graph)
     layers = graph.mac_nodes()
     for override in scheme.overrides:
@@ -281,25 +316,30 @@ def layer_precisions(graph: Graph, scheme: Scheme) -> dict[str, Precision]:
             )
     found = {}
     for node in layers:
-        precision = scheme.precision
-        bits: int | None = None
-        if node.name in first:
-            bits = scheme.first
-        elif node.name in last:
-            bits = scheme.last
-        elif scheme.downsample is not None and is_downsample(graph, node):
-            bits = scheme.downsample
-        elif scheme.depthwise is not None and _is_depthwise(node):
-            bits = scheme.depthwise
-        if node.name in first and node.name in last and scheme.first and scheme.last:
-            bits = max(scheme.first, scheme.last)
-        if bits is not None:
-            precision = Precision(str(bits), str(bits))
+        floors = [
+            floor
+            for floor, applies in (
+                (scheme.first, node.name in first),
+                (scheme.last, node.name in last),
+                (scheme.downsample, scheme.downsample is not None and is_downsample(graph, node)),
+                (scheme.depthwise, scheme.depthwise is not None and _is_depthwise(node)),
+            )
+            if applies and floor is not None
+        ]
+        precision = at_least(scheme.precision, max(floors, default=0))
         for override in scheme.overrides:
             if fnmatch.fnmatchcase(node.name, override.pattern):
                 precision = override.precision
         found[node.name] = precision
     return found
+
+
+def at_least(precision: Precision, bits: int) -> Precision:
+    """`precision` with integers of `bits` where its weights or activations are narrower."""
+    return Precision(
+        precision.weight if precision.weight_bits >= bits else str(bits),
+        precision.activation if precision.activation_bits >= bits else str(bits),
+    )
 
 
 def _is_depthwise(node: Node) -> bool:
@@ -312,11 +352,6 @@ def _is_depthwise(node: Node) -> bool:
     )
 
 
-def _at_least(precision: Precision, bits: int) -> Precision:
-    if precision.activation_bits >= bits or not precision.activation.isdigit():
-        return precision
-    return Precision(precision.weight, str(bits))
-
-
 def _levels_are_signs(precision: Precision) -> bool:
-    return precision.activation_format(signed=True).format.bits == 1
+    format_ = precision.activation_format(signed=True).format
+    return bool(format_.bits == 1 and not format_.has_zero)

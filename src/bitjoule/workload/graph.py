@@ -16,9 +16,11 @@ from functools import cached_property
 
 __all__ = [
     "ACCUMULATING_POOLS",
+    "AFFINE",
     "FUSED",
     "MAC_OPS",
     "NON_NEGATIVE_OPS",
+    "NO_OPS",
     "OPS",
     "TRANSPARENT",
     "Attribute",
@@ -33,8 +35,14 @@ Attribute = int | float | str | bool | tuple[int, ...]
 MAC_OPS = frozenset({"conv", "linear", "matmul"})
 """Operators that multiply and accumulate; matmul has two activation operands."""
 
-FUSED = frozenset({"batch_norm", "relu", "relu6", "hardtanh", "identity", "dropout"})
+FUSED = frozenset({"batch_norm", "relu", "relu6", "hardtanh"})
 """Element-wise operators that run on the accumulator, before a result is stored."""
+
+AFFINE = frozenset({"add", "sub", "mul", "div"})
+"""Arithmetic that is affine, and runs on the accumulator, where all operands but one are constants."""
+
+NO_OPS = frozenset({"identity", "dropout"})
+"""Operators that do nothing at inference: no Format begins or ends at one."""
 
 TRANSPARENT = frozenset({"flatten", "reshape", "transpose", "pad", "max_pool", "slice", "concat"})
 """Operators that move or select stored values and never change their Format."""
@@ -48,11 +56,13 @@ NON_NEGATIVE_OPS = frozenset({"relu", "relu6", "sigmoid", "softmax", "hardsigmoi
 OPS = (
     MAC_OPS
     | FUSED
+    | AFFINE
+    | NO_OPS
     | TRANSPARENT
     | ACCUMULATING_POOLS
     | NON_NEGATIVE_OPS
     | frozenset(
-        {"add", "sub", "mul", "div", "neg", "pow", "rsqrt", "constant", "embedding"}
+        {"neg", "pow", "rsqrt", "constant", "embedding"}
         | {"layer_norm", "group_norm", "gelu", "silu", "tanh", "hardswish", "leaky_relu", "prelu"}
     )
 )
@@ -188,6 +198,22 @@ class Graph:
     def consumers(self, tensor: str) -> tuple[tuple[Node, int], ...]:
         """Every (node, operand index) that reads `tensor`, in running order."""
         return self._consumers[tensor]
+
+    def operands(self, node: Node) -> tuple[str, ...]:
+        """Inputs of `node` that are not constants."""
+        return tuple(tensor for tensor in node.inputs if tensor not in self._constants)
+
+    @cached_property
+    def _constants(self) -> frozenset[str]:
+        return frozenset(node.output for node in self.nodes if node.op == "constant")
+
+    def is_residual_add(self, node: Node) -> bool:
+        """True for an add of two or more activations, such as the end of a residual block."""
+        return node.op == "add" and len(self.operands(node)) > 1
+
+    def is_fused(self, node: Node) -> bool:
+        """True for what runs on the accumulator: batch norm, a clip, arithmetic with constants."""
+        return node.op in FUSED or (node.op in AFFINE and len(self.operands(node)) == 1)
 
     def mac_nodes(self) -> tuple[Node, ...]:
         """Convolutions, linear layers and matrix products, in running order."""

@@ -1,62 +1,116 @@
 """Which tensors are ever stored: the fused pipelines behind the accumulators of a Graph.
 
-A multiply-accumulate operator, the batch norm and activation that follow it, and (with `fuse_adds`)
-the residual add that takes its result run as one pipeline; only the end of a pipeline is stored.
-Of the operands of an add at most one can come straight from an accumulator, so that layer runs last: the
-main path where the shortcut has a convolution of its own, else the layer computed last.
+A multiply-accumulate operator, what runs on its accumulator (batch norm, activation, arithmetic with
+constants, a max pool or reshaping on the way) and, with `fuse_adds`, the residual add that takes its result
+run as one pipeline; only the end of a pipeline is stored. Of the operands of an add at most one can come
+straight from an accumulator, so that layer runs last: the main path where the shortcut has a convolution of
+its own, else the layer computed last.
 """
 
 from __future__ import annotations
 
-from bitjoule.workload.graph import FUSED, MAC_OPS, TRANSPARENT, Graph, Node
+from collections.abc import Mapping
+from dataclasses import replace
 
-__all__ = ["class_of", "first_layers", "internal_tensors", "is_downsample", "last_layers", "pipeline_end"]
+from bitjoule.workload.graph import MAC_OPS, NO_OPS, TRANSPARENT, Graph, Node, Tensor
+
+__all__ = [
+    "class_of",
+    "first_layers",
+    "internal_tensors",
+    "is_downsample",
+    "last_layers",
+    "pipeline_end",
+    "pipeline_root",
+    "without_no_ops",
+]
+
+
+def without_no_ops(graph: Graph) -> tuple[Graph, Mapping[str, str]]:
+    """`graph` without dropout and identity, and tensor -> the tensor that stands for it there."""
+    alias = {tensor: tensor for tensor in graph.tensors}
+    nodes = []
+    for node in graph.nodes:
+        if node.op in NO_OPS:
+            alias[node.output] = alias[node.inputs[0]]
+        else:
+            nodes.append(replace(node, inputs=tuple(alias[tensor] for tensor in node.inputs)))
+    kept: dict[str, Tensor] = {name: t for name, t in graph.tensors.items() if alias[name] == name}
+    outputs = tuple(alias[tensor] for tensor in graph.outputs)
+    return Graph(graph.name, graph.inputs, outputs, tuple(nodes), kept), alias
 
 
 def internal_tensors(graph: Graph, *, fuse_adds: bool) -> frozenset[str]:
-    """Tensors that live in accumulators only.
+    """Tensors that live in accumulators only. `graph` has no no-ops.
 
     `fuse_adds`: an add takes one conv result without storing it (`preadd=acc`, training.md section 2).
     """
-    internal: set[str] = set()
-    step = {node.output: index for index, node in enumerate(graph.nodes)}
+    internal: set[str] = {node.output for node in graph.nodes if node.op == "constant"}
     for node in graph.nodes:
-        tensor = node.output
-        uses = graph.consumers(tensor)
-        if (
-            len(uses) == 1
-            and tensor not in graph.outputs
-            and node.op not in TRANSPARENT
-            and uses[0][0].op in FUSED
-        ):
-            internal.add(tensor)
+        if node.op in TRANSPARENT or node.op == "constant":
+            continue
+        way = _way(graph, node.output)
+        uses = graph.consumers(way[-1])
+        if len(uses) == 1 and way[-1] not in graph.outputs and graph.is_fused(uses[0][0]):
+            internal.update(way)
     if fuse_adds:
+        step = {node.output: index for index, node in enumerate(graph.nodes)}
         for node in graph.nodes:
-            if node.op != "add":
-                continue
-            fresh = [
-                tensor
-                for tensor in dict.fromkeys(node.inputs)
-                if len(graph.consumers(tensor)) == 1
-                and tensor not in graph.outputs
-                and (root := _pipeline_root(graph, tensor, internal)) is not None
-                and root.op in MAC_OPS
-            ]
-            if fresh:
-                shortcut = {tensor: _is_shortcut(graph, tensor, internal) for tensor in fresh}
-                internal.add(max(fresh, key=lambda tensor: (not shortcut[tensor], step[tensor])))
+            if graph.is_residual_add(node):
+                fresh = [
+                    tensor for tensor in dict.fromkeys(node.inputs) if _is_fresh(graph, tensor, internal)
+                ]
+                if fresh:
+                    chosen = max(fresh, key=lambda t: (not _is_shortcut(graph, t, internal), step[t]))
+                    internal.update(_back_to_producer(graph, chosen))
     return frozenset(internal)
 
 
-def _pipeline_root(graph: Graph, tensor: str, internal: set[str]) -> Node | None:
+def _way(graph: Graph, tensor: str) -> list[str]:
+    """`tensor` and what a chain of moving operators, each the only reader, makes of it."""
+    way = [tensor]
+    while way[-1] not in graph.outputs:
+        uses = graph.consumers(way[-1])
+        if len(uses) != 1 or uses[0][0].op not in TRANSPARENT or len(uses[0][0].inputs) != 1:
+            break
+        way.append(uses[0][0].output)
+    return way
+
+
+def _back_to_producer(graph: Graph, tensor: str) -> list[str]:
+    """`tensor` and, through moving operators, the tensor that an operator computed."""
+    way = [tensor]
     producer = graph.producer(tensor)
-    while producer is not None and producer.op in FUSED and producer.inputs[0] in internal:
-        producer = graph.producer(producer.inputs[0])
+    while producer is not None and producer.op in TRANSPARENT and len(producer.inputs) == 1:
+        way.append(producer.inputs[0])
+        producer = graph.producer(way[-1])
+    return way
+
+
+def pipeline_root(graph: Graph, tensor: str, internal: frozenset[str] | set[str]) -> Node | None:
+    """The operator whose accumulator `tensor` comes from, through fused and moving operators."""
+    producer = graph.producer(tensor)
+    while producer is not None:
+        if producer.op in TRANSPARENT and len(producer.inputs) == 1:
+            producer = graph.producer(producer.inputs[0])
+        elif graph.is_fused(producer) and graph.operands(producer)[0] in internal:
+            producer = graph.producer(graph.operands(producer)[0])
+        else:
+            break
     return producer
 
 
+def _is_fresh(graph: Graph, tensor: str, internal: set[str]) -> bool:
+    """True for a tensor that only the add reads and that can come straight from an accumulator."""
+    way = _back_to_producer(graph, tensor)
+    if any(len(graph.consumers(name)) != 1 or name in graph.outputs for name in way):
+        return False
+    root = pipeline_root(graph, tensor, internal)
+    return root is not None and root.op in MAC_OPS
+
+
 def _is_shortcut(graph: Graph, tensor: str, internal: set[str]) -> bool:
-    root = _pipeline_root(graph, tensor, internal)
+    root = pipeline_root(graph, tensor, internal)
     return root is not None and is_downsample(graph, root)
 
 
@@ -71,8 +125,8 @@ def pipeline_end(graph: Graph, node: Node, internal: frozenset[str]) -> str:
 def class_of(graph: Graph) -> dict[str, str]:
     """Tensor -> representative of its class: tensors joined by operators that never change a Format.
 
-    Flatten, reshape, transpose, pad, max pool, slice and concat join their input and output
-    (the activation chain rule of search.md section 1).
+    Flatten, reshape, transpose, pad, max pool, slice and concat join their inputs and output. (The chain
+    rule of search.md section 1 also joins the operands and result of an add; here each has its own scale.)
     """
     parent = {tensor: tensor for tensor in graph.tensors}
 
@@ -91,30 +145,28 @@ def class_of(graph: Graph) -> dict[str, str]:
 
 
 def first_layers(graph: Graph) -> frozenset[str]:
-    """Names of the layers that read a network input, directly or through BN, activation or reshaping."""
-    image = set(graph.inputs)
+    """Names of the layers with no layer before them."""
+    after: set[str] = set()
     first: set[str] = set()
     for node in graph.nodes:
-        if not image.intersection(node.inputs):
-            continue
-        if node.op in MAC_OPS:
+        behind = any(tensor in after for tensor in node.inputs)
+        if node.op in MAC_OPS and not behind:
             first.add(node.name)
-        elif node.op in FUSED | TRANSPARENT:
-            image.add(node.output)
+        if behind or node.op in MAC_OPS:
+            after.add(node.output)
     return frozenset(first)
 
 
 def last_layers(graph: Graph) -> frozenset[str]:
-    """Names of the layers whose result leaves the network without meeting another layer or an add."""
-    leaving = set(graph.outputs)
+    """Names of the layers with no layer behind them."""
+    before: set[str] = set()
     last: set[str] = set()
     for node in reversed(graph.nodes):
-        if node.output not in leaving:
-            continue
-        if node.op in MAC_OPS:
+        ahead = node.output in before
+        if node.op in MAC_OPS and not ahead:
             last.add(node.name)
-        elif node.op != "add":
-            leaving.update(node.inputs)
+        if ahead or node.op in MAC_OPS:
+            before.update(node.inputs)
     return frozenset(last)
 
 
@@ -122,12 +174,10 @@ def is_downsample(graph: Graph, node: Node) -> bool:
     """True for the 1x1 convolution on a shortcut: an add takes its result, its input has other readers."""
     if node.op != "conv" or set(node.ints("kernel", 2, 1)) != {1}:
         return False
-    if any(consumer.op in MAC_OPS for consumer, _ in graph.consumers(node.output)):
-        return False
     tensor = node.output
-    while (uses := graph.consumers(tensor)) and len(uses) == 1 and uses[0][0].op in FUSED:
+    while (uses := graph.consumers(tensor)) and len(uses) == 1 and graph.is_fused(uses[0][0]):
         tensor = uses[0][0].output
-    if not any(consumer.op == "add" for consumer, _ in graph.consumers(tensor)):
+    if not any(graph.is_residual_add(consumer) for consumer, _ in graph.consumers(tensor)):
         return False
     source = node.inputs[0]
     producer = graph.producer(source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -12,14 +12,14 @@ from typing import Literal
 from bitjoule.formats import TensorFormat, parse_tensor_format
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.workload.assign import Assignment, assign
-from bitjoule.workload.graph import FUSED, MAC_OPS, Attribute, Graph, GraphError, Node
+from bitjoule.workload.graph import MAC_OPS, Attribute, Graph, GraphError, Node
 from bitjoule.workload.layer import Layer, layer_of
-from bitjoule.workload.pipeline import pipeline_end
+from bitjoule.workload.pipeline import pipeline_end, without_no_ops
 
 __all__ = ["Operation", "StoredTensor", "Workload", "workload_of"]
 
-RENAMES = frozenset({"flatten", "reshape", "transpose", "slice", "pad", "concat", "identity", "dropout"})
-"""Operators that only rename stored values: no step of their own."""
+RENAMES = frozenset({"flatten", "reshape", "transpose", "slice", "pad", "concat"})
+"""Operators that only rename stored values: no step of their own. What reads a concat reads its parts."""
 
 ACCUMULATOR_FORMAT = "INT32"
 
@@ -198,7 +198,8 @@ def workload_of(graph: Graph, scheme: Scheme | str = "float32", *, image_signed:
         raise GraphError(
             f"graph {graph.name!r} has no convolution, linear layer or matrix product: nothing to cost"
         )
-    return _Counter(graph, parsed, assign(graph, parsed, image_signed=image_signed)).workload()
+    plain, _ = without_no_ops(graph)
+    return _Counter(plain, parsed, assign(plain, parsed, image_signed=image_signed)).workload()
 
 
 class _Counter:
@@ -208,7 +209,7 @@ class _Counter:
         self.graph = graph
         self.scheme = scheme
         self.assignment = assignment
-        self.root = self._roots()
+        self.root: Mapping[str, tuple[str, ...]] = self._roots()
 
     def workload(self) -> Workload:
         graph = self.graph
@@ -240,21 +241,24 @@ class _Counter:
             parameters=self._parameters(),
         )
 
-    def _roots(self) -> dict[str, str]:
-        """Tensor -> the stored tensor it is a renaming of (concat: itself)."""
-        root = {tensor: tensor for tensor in self.graph.tensors}
+    def _roots(self) -> dict[str, tuple[str, ...]]:
+        """Tensor -> the stored tensors it is a renaming of: several behind a concat."""
+        root: dict[str, tuple[str, ...]] = {tensor: (tensor,) for tensor in self.graph.tensors}
         for node in self.graph.nodes:
-            if node.op in RENAMES and len(node.inputs) == 1 and node.output not in self.assignment.internal:
-                root[node.output] = root[node.inputs[0]]
+            if node.op in RENAMES and node.output not in self.assignment.internal:
+                root[node.output] = tuple(dict.fromkeys(part for t in node.inputs for part in root[t]))
         return root
+
+    def _reads(self, tensors: Iterable[str]) -> tuple[str, ...]:
+        """The stored tensors behind `tensors`, each once; accumulators and constants are none."""
+        stored = [tensor for tensor in tensors if tensor not in self.assignment.internal]
+        return tuple(dict.fromkeys(part for tensor in stored for part in self.root[tensor]))
 
     def _owners(self) -> dict[str, str]:
         """Fused operator -> the step whose pipeline it runs in."""
         owner: dict[str, str] = {}
         for node in self.graph.nodes:
-            if node.op not in FUSED and node.op != "add":
-                continue
-            for tensor in node.inputs:
+            for tensor in self.graph.operands(node):
                 if tensor in self.assignment.internal:
                     producer = self.graph.producer(tensor)
                     if producer is not None:
@@ -266,7 +270,7 @@ class _Counter:
         position = {node.name: index for index, node in enumerate(self.graph.nodes)}
         due = dict(position)
         for node in self.graph.nodes:
-            if node.op == "add" and node.name in owner:
+            if self.graph.is_residual_add(node) and node.name in owner:
                 due[owner[node.name]] = position[node.name]
         return sorted(self.graph.nodes, key=lambda node: (due[node.name], position[node.name]))
 
@@ -274,13 +278,11 @@ class _Counter:
         shape = layer_of(self.graph, node)
         assignment = self.assignment
         end = self._end(node)
-        operands = [self.root[tensor] for tensor in node.inputs]
         shortcuts = [
-            self.root[tensor]
+            tensor
             for fused in self.graph.nodes
-            if owner.get(fused.name) == node.name and fused.op == "add"
+            if owner.get(fused.name) == node.name and self.graph.is_residual_add(fused)
             for tensor in fused.inputs
-            if tensor not in assignment.internal
         ]
         output_format = assignment.stored[end]
         if output_format is None:
@@ -291,12 +293,12 @@ class _Counter:
         return Layer(
             **{
                 **{key: getattr(shape, key) for key in shape.__dataclass_fields__},
-                "inputs": tuple(dict.fromkeys((*operands, *shortcuts))),
-                "output": self.root[end],
+                "inputs": self._reads((*node.inputs, *shortcuts)),
+                "output": end,
                 "weight_format": weight_format,
                 "input_format": assignment.reads[node.name, 0],
                 "output_format": output_format,
-                "reads_network_input": self.root[node.inputs[0]] in self.graph.inputs,
+                "reads_network_input": any(t in self.graph.inputs for t in self.root[node.inputs[0]]),
             }
         )
 
@@ -307,10 +309,8 @@ class _Counter:
         return Operation(
             name=node.name,
             kind=node.op,
-            inputs=tuple(
-                self.root[tensor] for tensor in node.inputs if tensor not in self.assignment.internal
-            ),
-            output=self.root[node.output if fused else self._end(node)],
+            inputs=self._reads(node.inputs),
+            output=node.output if fused else self._end(node),
             elements=self.graph.tensors[node.output].elements,
             fused_into=fused,
             attributes=dict(node.attributes),
@@ -320,7 +320,7 @@ class _Counter:
         role: Literal["input", "feature", "output"] = "feature"
         if name in self.graph.inputs:
             role = "input"
-        elif any(self.root[tensor] == name for tensor in self.graph.outputs):
+        elif any(name in self.root[tensor] for tensor in self.graph.outputs):
             role = "output"
         tensor_format = self.assignment.stored[name]
         if tensor_format is None and not self.scheme.is_float32:
