@@ -307,8 +307,8 @@ class _Run:
         other = [key for key, value in self.identity.items() if found.get(key) != value]
         if other:
             raise CheckpointError(
-                f"{path} belongs to another training: its {', '.join(other)} differ{'s' if len(other) == 1 else ''}; "
-                "give another workdir, or delete it to train anew"
+                f"{path} belongs to another training: its {', '.join(other)} "
+                f"differ{'s' if len(other) == 1 else ''}; give another workdir, or delete it to train anew"
             )
         self.net.load_state_dict(checkpoint.section("model"))
         restore_optimizer(self.optimizer, checkpoint.section("optimizer"))

@@ -24,8 +24,8 @@ class Epoch:
 
     def __str__(self) -> str:
         return (
-            f"epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}, validation {100 * self.accuracy:.2f} %, "
-            f"{self.seconds:.1f} s"
+            f"epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}, "
+            f"validation {100 * self.accuracy:.2f} %, {self.seconds:.1f} s"
         )
 
 

@@ -1,0 +1,77 @@
+"""The front door of the room: a network from start to test accuracy."""
+
+import json
+
+import pytest
+import torch
+
+import bitjoule
+from bitjoule.quant import QuantizerConfig
+from bitjoule.train import Diverged, QatConfig, quantizers, recipe, train_network, train_scheme
+
+
+def test_the_room_can_be_called(mlp, few):
+    net = bitjoule.train(mlp, few, "w4a4", epochs=1, seed=0)
+    assert str(net.scheme) == "w4a4"
+    assert not net.training
+    again = train_scheme(mlp, few, "w4a4", epochs=1, seed=0)
+    assert all(
+        torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+    with pytest.raises(
+        AttributeError, match=r"^module 'bitjoule\.train' has no attribute 'trian'; it has: PRESETS"
+    ):
+        bitjoule.train.trian  # noqa: B018
+    assert "train_network" in dir(bitjoule.train)
+
+
+def test_a_report_of_parent_and_child(mlp, few, tmp_path):
+    lines = []
+    report = train_network(
+        mlp, few, "w4a4", epochs=2, parent_epochs=3, seed=0, workdir=tmp_path, progress=lines.append
+    )
+    document = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert document["accuracy_test"] == report.test.fraction
+    assert document["parent_accuracy_validation"] > 0.4
+    assert document["failure"] is None and report.failure == ""
+    assert (document["epochs"], len(lines)) == (2, 5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parent", "quantized"]
+    assert str(report.network.scheme) == "w4a4"
+
+
+def test_a_float_network_has_no_parent(mlp, few):
+    report = train_network(mlp, few, "float32", epochs=3, parent_epochs=3)
+    assert report.parent_validation is None and report.parent_test is None
+    assert report.validation.fraction > 0.4
+
+
+def test_moons_starts_from_scratch(conv, few):
+    report = train_network(conv, few, "moons-4", epochs=1, parent_epochs=0)
+    assert {q.method for q in quantizers(report.network).values()} == {"moons", "ste"}
+
+
+def test_a_divergence_is_reported(mlp, few):
+    with torch.no_grad():
+        mlp.module.classifier.weight.fill_(float("nan"))
+    report = train_network(mlp, few, "float32", epochs=1)
+    assert report.failure.startswith("the loss was not finite in 3 steps in a row")
+    assert report.to_json()["accuracy_test"] is None
+    with pytest.raises(Diverged):
+        train_network(mlp, few, "w4a4", epochs=1, parent_epochs=1)
+
+
+def test_recipe_and_methods_can_be_chosen(mlp, few):
+    config = QatConfig(activation=QuantizerConfig("pact"))
+    report = train_network(mlp, few, "w4a4", parent_epochs=0, recipe=recipe("smoke", epochs=1), config=config)
+    assert "pact" in {q.method for q in quantizers(report.network).values()}
+    assert len(report.history) == 1
+
+
+def test_unit_preprocessing_gives_an_unsigned_input(mlp):
+    from bitjoule import zoo
+
+    data = zoo.load_dataset("digits", limit_train=100, preprocessing="unit")
+    net = train_scheme(mlp, data, "int8", epochs=1)
+    first = quantizers(net)[f"quantizers.{net.graph.inputs[0]}"]
+    assert str(first.tensor_format) == "UINT8"
+    assert first.parameters_exported().scale == pytest.approx(1 / 255)
