@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bitjoule.report.columns
-import bitjoule.report.findings
+import bitjoule.report.front_energy
 import bitjoule.report.markup
 import bitjoule.report.palette
 import bitjoule.report.progress
@@ -59,7 +59,7 @@ def test_other_units() -> None:
     "module",
     [
         bitjoule.report.columns,
-        bitjoule.report.findings,
+        bitjoule.report.front_energy,
         bitjoule.report.markup,
         bitjoule.report.palette,
         bitjoule.report.progress,

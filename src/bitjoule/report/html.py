@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from bitjoule.report.columns import columnar, json_text
+from bitjoule.report.comparisons import comparison_section
 from bitjoule.report.findings import (
     claims_section,
-    comparison_section,
-    energy_section,
     failures_section,
     methods_section,
     proxies_section,
 )
+from bitjoule.report.front_energy import energy_section
 from bitjoule.report.layers import static_layers
+from bitjoule.report.marks import sprites
 from bitjoule.report.markup import Html, escape
-from bitjoule.report.overview import head, legend, points_table, sprites, static_plots
+from bitjoule.report.overview import head, legend, points_table, static_plots
 
 __all__ = ["ReportError", "render", "write_report"]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from bitjoule.report.marks import named, swatch
 from bitjoule.report.markup import Column, Html, Row, code, escape, join, paragraph, table
-from bitjoule.report.palette import family_styles, marker_path
+from bitjoule.report.palette import family_styles
 from bitjoule.report.select import family_fronts, plotted
 from bitjoule.report.svg import Mark, Series, front_svg
 from bitjoule.report.tables import comparison_text
@@ -14,7 +15,7 @@ from bitjoule.report.units import accuracy_text, count_text, energy_text, percen
 from bitjoule.search.bootstrap import Interval
 from bitjoule.search.compare import Saving
 
-__all__ = ["head", "headline", "legend", "points_table", "sprites", "static_plots", "swatch"]
+__all__ = ["head", "headline", "legend", "points_table", "static_plots"]
 
 Json = Mapping[str, Any]
 
@@ -121,22 +122,6 @@ def _small(text: object) -> Html:
     return Html(f"<br><small>{escape(text)}</small>")
 
 
-def sprites(families: Sequence[str]) -> Html:
-    """The marker of each family once, for `swatch` to point at."""
-    symbols = (
-        f'<symbol id="f{i}" viewBox="-8 -8 16 16"><path d="{marker_path(style.marker)}" fill="{style.color}" '
-        f'stroke="currentColor" stroke-width=".8"/></symbol>'
-        for i, style in enumerate(family_styles(families))
-    )
-    return Html(f'<svg class="sprites" aria-hidden="true">{"".join(symbols)}</svg>')
-
-
-def swatch(data: Json, family: str) -> Html:
-    """The small marker beside a name."""
-    place = list(data["families"]).index(family)
-    return Html(f'<svg class="s" aria-hidden="true"><use href="#f{place}"/></svg>')
-
-
 def legend(data: Json) -> Html:
     """The families; page/plot.js makes each a switch."""
     items = (
@@ -207,7 +192,7 @@ def points_table(data: Json) -> Html:
 
 def _point_row(data: Json, index: int, hardware: int, several: bool) -> Row:
     point = data["points"][index]
-    name = join((swatch(data, point["family"]), "\u00a0", point["label"]))
+    name = named(data, point["family"], point["label"])
     if several:
         name = join((name, Html('<small class="on"> on '), point["hardware"], Html("</small>")))
     validation: object = _accuracy(point["validation"])

@@ -23,7 +23,7 @@ def log_ticks(low: float, high: float) -> list[float]:
         found = [m * 10.0**d for d in decades for m in mantissas if low <= m * 10.0**d <= high]
         if len(found) >= ENOUGH:
             return found
-    return linear_ticks(low, high)
+    return linear_ticks(low, high, about=9)
 
 
 def linear_ticks(low: float, high: float, about: int = 6) -> list[float]:

@@ -45,7 +45,7 @@ function rowHeading(text) {
   return box;
 }
 
-// "moons:dram" is "DRAM" for people (findings.py component_text).
+// "moons:dram" is "DRAM" for people (front_energy.py component_text).
 function componentText(name) {
   const [prefix, ...rest] = name.split(":");
   const text = rest.length && ["moons", "level", "tta"].includes(prefix) ? rest.join(":") : name;

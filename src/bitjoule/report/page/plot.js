@@ -71,7 +71,7 @@ function logTicks(low, high) {
       .filter((v) => v >= low && v <= high);
     if (found.length >= 4) return found;
   }
-  const rough = (high - low) / 6;
+  const rough = (high - low) / 9;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
   const ticks = [];
