@@ -30,6 +30,21 @@ NETS = (
 )
 
 
+def with_tensor(net: Workload, name: str, text: str) -> Workload:
+    """`net` with one tensor in another Format wherever it is made, stored and read."""
+    changed = parse_tensor_format(text)
+    layers = [
+        replace(
+            layer,
+            input_format=changed if layer.inputs[0] == name else layer.input_format,
+            output_format=changed if layer.output == name else layer.output_format,
+        )
+        for layer in net.layers
+    ]
+    tensors = {**net.tensors, name: replace(net.tensors[name], format=changed)}
+    return replace(net, layers=tuple(layers), tensors=tensors)
+
+
 class CostModelConformance:
     """Parametrize a subclass over `name`, names or paths of hardware."""
 
@@ -87,8 +102,13 @@ class CostModelConformance:
         for bits in (narrow, wide):
             text = "BIPOLAR" if bits == 1 else f"INT{bits}"
             layers = [replace(layer, weight_format=parse_tensor_format("INT4")) for layer in net.layers]
-            layers[index] = replace(layers[index], **{field: parse_tensor_format(text)})
-            energies.append(cost(replace(net, layers=tuple(layers)), load(name)).energy_pj)
+            if field == "weight_format":
+                layers[index] = replace(layers[index], weight_format=parse_tensor_format(text))
+                changed = replace(net, layers=tuple(layers))
+            else:
+                tensor = layers[index].inputs[0]
+                changed = with_tensor(replace(net, layers=tuple(layers)), tensor, text)
+            energies.append(cost(changed, load(name)).energy_pj)
         assert energies[0] <= energies[1] * (1 + 1e-12)
 
     def test_model_versions_are_positive_integers(self, name: str) -> None:

@@ -10,8 +10,9 @@ import pytest
 from bitjoule.energy import Cost, Infeasible, braintta
 from bitjoule.formats import parse_tensor_format
 from bitjoule.hardware import Hardware, load
-from bitjoule.workload import Workload
+from bitjoule.workload import Workload, workload_of
 from tests.energy.networks import conv, moons_net, residual_net, workload
+from tests.graphs import resnet_block
 
 
 def hardware(**parameters: object) -> Hardware:
@@ -116,3 +117,17 @@ def test_workloads_must_name_their_tensors() -> None:
 def test_another_kind_of_hardware_is_refused() -> None:
     with pytest.raises(ValueError, match="hardware 'moons-4mb' is of kind moons, this model needs kind tta"):
         braintta(Workload("n", "s", ()), load("moons-4mb"))
+
+
+def test_high_precision_residuals_cost_cycles() -> None:
+    """HPR: the add is a step of its own and is requantized, and the layers behind read a narrow copy."""
+    core = load("braintta22")
+    overhead_pj = core.tta.e_overhead_pj  # type: ignore[union-attr]
+    sp, hpr = (braintta(workload_of(resnet_block(), scheme), core) for scheme in ("w4a4", "hpr-w4a4"))
+    assert hpr.energy_pj > sp.energy_pj
+    vectors = 16 * 8 * 8 // 32
+    cycles = {key: round(pj / overhead_pj) for key, pj in hpr.by("layer", "component").items()}
+    assert cycles["block.add", "op:requantize"] == cycles["block.conv1", "op:requantize"] == 3 * vectors
+    assert cycles["block.add", "op:add"] == vectors
+    assert ("block.conv2", "op:requantize") not in cycles
+    assert sp.by("layer", "component")["pool", "op:requantize"] == pytest.approx(3 * overhead_pj)

@@ -8,7 +8,7 @@ import pytest
 
 from bitjoule.energy.feature_memory import ResidencyMode, plan_feature_maps, steps_of
 from bitjoule.formats import parse_tensor_format
-from bitjoule.workload import Layer, Operation, StoredTensor, Workload
+from bitjoule.workload import Layer, StoredTensor, Workload
 from tests.energy.networks import conv, moons_net, residual_net, workload
 
 Q = parse_tensor_format("INT8")
@@ -53,28 +53,6 @@ def test_a_matrix_product_holds_its_right_hand_side() -> None:
     assert planned(net, right + row + result) == (20 + 24 + 30 + 2) * 8  # 30 bytes are 8 words
     with pytest.raises(ValueError, match=f"qk needs {right + row + result} bits"):
         planned(net, right + row + result - 1)
-
-
-def test_an_operation_stores_what_is_fused_behind_it() -> None:
-    # A residual add of its own (HPR) with a ReLU fused behind it: only the ReLU's result is a stored tensor.
-    first = conv("a", 4, 2, 8, "input", Q)
-    second = conv("b", 4, 4, 8, "a.out", Q)
-    add = Operation("add", "add", ("a.out", "b.out"), "add", 256)
-    relu = Operation("relu", "relu", (), "relu", 256, fused_into="add")
-    last = conv("c", 4, 4, 8, "relu", Q)
-    tensors = {
-        name: StoredTensor(name, 256 if name != "input" else 128, Q, role)
-        for name, role in (
-            ("input", "input"),
-            ("a.out", "feature"),
-            ("b.out", "feature"),
-            ("relu", "feature"),
-        )
-    }
-    tensors["c.out"] = StoredTensor("c.out", 256, Q, "output")
-    net = Workload("hpr", "test", (first, second, last), (add, relu), tensors, ("a", "b", "add", "c"))  # type: ignore[arg-type]
-    assert steps_of(net)["add"].output == "relu"
-    assert planned(net, None) == (128 + 256) * 8
 
 
 def test_a_tensor_without_a_producer_comes_from_dram() -> None:

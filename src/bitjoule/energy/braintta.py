@@ -15,13 +15,19 @@ from bitjoule.energy.cost import Cost, CostItem
 from bitjoule.energy.feature_map import ResidencyPlan
 from bitjoule.energy.feature_memory import ResidencyMode, plan_feature_maps, steps_of
 from bitjoule.energy.infeasible import Infeasible
-from bitjoule.energy.operations import elementary_operations, require_known
+from bitjoule.energy.operations import (
+    FREE_KINDS,
+    REQUANTIZE,
+    SELECTING_KINDS,
+    elementary_operations,
+    require_known,
+)
 from bitjoule.hardware import Hardware, TtaSection
 from bitjoule.workload import Layer, Operation, Workload
 
 __all__ = ["braintta"]
 
-MAC, EPILOGUE, DRAM = "mac", "op:epilogue", "level:dram"
+MAC, EPILOGUE, DRAM, REQUANTIZED = "mac", "op:epilogue", "level:dram", "op:requantize"
 IN_EPILOGUE = frozenset({"batch_norm", "relu", "relu6", "hardtanh", "identity", "dropout"})
 """Fused operators that the epilogue already does."""
 
@@ -29,7 +35,9 @@ IN_EPILOGUE = frozenset({"batch_norm", "relu", "relu6", "hardtanh", "identity", 
 def braintta(workload: Workload, hardware: Hardware, *, residency: ResidencyMode = "optimal") -> Cost:
     """Energy and cycles of one inference on a BrainTTA-like core.
 
-    Items per step: "mac", "op:epilogue", "op:<kind>" of element operations, "level:dram" by tensor.
+    Items per step: "mac", "op:epilogue", "op:<kind>" of element operations, "op:requantize" (the result of an
+    operation of its own; the narrow copy of a wide tensor that a layer reads, as in HPR), "level:dram" by
+    tensor.
 
     Raises:
         Infeasible: a layer's formats, or a step's working set, do not fit the core.
@@ -96,11 +104,11 @@ def _step_items(
     if isinstance(step, Operation):
         yield from _operation_items(step.name, step, workload, section)
         return
+    yield from _narrowing_items(step, workload, section)
     operand = operands[step.name]
     cycles = core_cycles(step, operand.bits, section)
     yield CostItem(step.name, MAC, "none", "compute", cycles.mac, cycles.mac * operand.e_cycle_pj(section))
-    epilogue_pj = cycles.epilogue * section.e_overhead_pj
-    yield CostItem(step.name, EPILOGUE, "outputs", "compute", cycles.epilogue, epilogue_pj)
+    yield _cycles_item(step.name, EPILOGUE, "outputs", cycles.epilogue, section)
     for operation in workload.operations:
         if operation.fused_into == step.name and operation.kind not in IN_EPILOGUE:
             yield from _operation_items(step.name, operation, workload, section)
@@ -112,8 +120,24 @@ def _operation_items(
     vectors = math.ceil(operation.elements / section.lanes)
     cycles = math.ceil(vectors * elementary_operations(operation, workload).total)
     if cycles:
-        energy_pj = cycles * section.e_overhead_pj
-        yield CostItem(step, f"op:{operation.kind}", "outputs", "compute", cycles, energy_pj)
+        yield _cycles_item(step, f"op:{operation.kind}", "outputs", cycles, section)
+    if not operation.fused_into and operation.kind not in FREE_KINDS | SELECTING_KINDS:
+        yield _cycles_item(step, REQUANTIZED, "outputs", vectors * int(REQUANTIZE.total), section)
+
+
+def _narrowing_items(layer: Layer, workload: Workload, section: TtaSection) -> Iterator[CostItem]:
+    """The copy in the layer's own width of a tensor that is stored wider."""
+    operands = 2 if layer.kind == "matmul" else 1
+    widths = (layer.input_bits, layer.weight_bits)
+    for name, bits in zip(layer.inputs[:operands], widths, strict=False):
+        tensor = workload.tensors.get(name)
+        if tensor is not None and tensor.bits > bits:
+            vectors = math.ceil(tensor.elements / section.lanes)
+            yield _cycles_item(layer.name, REQUANTIZED, "inputs", vectors * int(REQUANTIZE.total), section)
+
+
+def _cycles_item(step: str, component: str, tensor: str, cycles: int, section: TtaSection) -> CostItem:
+    return CostItem(step, component, tensor, "compute", cycles, cycles * section.e_overhead_pj)
 
 
 def _feature_map_items(

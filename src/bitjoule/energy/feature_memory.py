@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Literal
 
 from bitjoule.energy.feature_map import BEFORE, FeatureMap, ResidencyPlan, Step
@@ -51,17 +50,7 @@ def steps_of(workload: Workload) -> dict[str, Layer | Operation]:
             f"workload {workload.network!r}: order and steps differ in {', '.join(sorted(unknown))}; "
             "make workloads with workload_of"
         )
-    return {name: _storing(steps[name], workload) for name in workload.order or steps}
-
-
-def _storing(step: Layer | Operation, workload: Workload) -> Layer | Operation:
-    """`step`, its output replaced by the tensor that the operators fused behind it store."""
-    if step.output in workload.tensors:
-        return step
-    for operation in workload.operations:
-        if operation.fused_into == step.name and operation.output in workload.tensors:
-            return replace(step, output=operation.output)
-    return step
+    return {name: steps[name] for name in workload.order or steps}
 
 
 def _feature_maps(

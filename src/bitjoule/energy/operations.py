@@ -14,7 +14,15 @@ from types import MappingProxyType
 
 from bitjoule.workload import Operation, Workload
 
-__all__ = ["FREE_KINDS", "Elementary", "UnknownOperation", "elementary_operations", "require_known"]
+__all__ = [
+    "FREE_KINDS",
+    "REQUANTIZE",
+    "SELECTING_KINDS",
+    "Elementary",
+    "UnknownOperation",
+    "elementary_operations",
+    "require_known",
+]
 
 LOOKUP_BITS = 8
 
@@ -53,6 +61,12 @@ class UnknownOperation(ValueError):
 ADD, MUL = Elementary(adds=1), Elementary(muls=1)
 EXP = Elementary(adds=6, muls=6)
 DIVIDE = Elementary(adds=4, muls=4)
+
+REQUANTIZE = Elementary(adds=2, muls=1)
+"""One multiplication, one shift, one clamp: what a result costs on its way to another scale or width."""
+
+SELECTING_KINDS = frozenset({"max_pool"})
+"""Operators whose results are values they read: nothing to requantize."""
 
 FREE_KINDS = frozenset(
     {"identity", "dropout", "flatten", "reshape", "transpose", "slice", "concat", "pad", "constant"}
@@ -132,5 +146,5 @@ def _window(operation: Operation, workload: Workload) -> float:
     kernel = operation.attributes.get("kernel")
     if operation.kind in ("max_pool", "avg_pool") and isinstance(kernel, int | tuple):
         return float(kernel * kernel if isinstance(kernel, int) else math.prod(kernel))
-    stored = [workload.tensors[name].elements for name in operation.inputs if name in workload.tensors]
-    return max(1.0, stored[0] / operation.elements) if stored and operation.elements else 1.0
+    read = sum(workload.tensors[name].elements for name in operation.inputs if name in workload.tensors)
+    return max(1.0, read / operation.elements) if operation.elements else 1.0
