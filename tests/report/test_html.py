@@ -140,6 +140,20 @@ def test_without_scripts_there_are_plots_and_layers(data: dict[str, Any], page: 
             assert point["export_command"] in page.text
 
 
+def test_a_duplicate_of_a_front_point_is_not_on_the_front(data: dict[str, Any]) -> None:
+    first, second = data["hardware"][0]["front"][:2]
+    points = [dict(point) for point in data["points"]]
+    points[second] |= {key: points[first][key] for key in ("energy_pj", "validation", "rank")}
+    hardware = [dict(entry) for entry in data["hardware"]]
+    hardware[0]["front"] = [place for place in hardware[0]["front"] if place != second]
+    page = Page(render(data | {"points": points, "hardware": hardware}))
+    rows = {a["data-p"]: a.get("class") for a in page.of("tr") if "data-p" in a}
+    assert rows[str(first)] == "front"
+    assert rows[str(second)] is None
+    stored = json.loads(next(s for s in page.scripts if s.startswith("{")))
+    assert second not in stored["fronts"][0]
+
+
 def test_failures_and_assumptions_are_listed(page: Page) -> None:
     assert "out of memory: 2" in page.text
     assert "out of memory at epoch 1" in page.text

@@ -31,6 +31,8 @@ def test_an_unknown_marker_names_the_known() -> None:
 def test_dram_and_arithmetic_keep_their_colours() -> None:
     assert component_colors(["level:DRAM", "mac", "level:glb"]) == ("#D55E00", "#009E73", "#0072B2")
     assert len(component_colors([f"level:{i}" for i in range(9)])) == 9
+    core = component_colors(["level:dmem", "level:dram", "level:pmem", "mac", "op:add", "op:epilogue"])
+    assert len(set(core)) == 6
 
 
 def luminance(color: str) -> float:

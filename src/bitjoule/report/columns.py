@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitjoule.report.palette import component_colors, family_styles, tensor_colors
-from bitjoule.report.select import detailed, family_fronts
+from bitjoule.report.select import components, detailed, family_fronts
 
 __all__ = ["columnar", "json_text"]
 
@@ -60,6 +60,7 @@ def columnar(data: Mapping[str, Any]) -> Json:
         [hardware.index(on), families.index(family), members]
         for (on, family), members in family_fronts(points).items()
     ]
+    places = {p["id"]: index for index, p in enumerate(points)}
     columns: Json = {name: [p[name] for p in points] for name in AS_THEY_ARE}
     columns |= {
         "hardware": [hardware.index(p["hardware"]) for p in points],
@@ -77,6 +78,7 @@ def columnar(data: Mapping[str, Any]) -> Json:
             {"name": name, "color": style.color, "marker": style.marker}
             for name, style in zip(families, styles, strict=True)
         ],
+        "fronts": [[places[identity] for identity in entry["front"]] for entry in data["hardware"]],
         "family_fronts": fronts,
         "points": columns,
         "details": _details(points),
@@ -115,12 +117,14 @@ def _details(points: Sequence[Mapping[str, Any]]) -> Json:
             "o": notes.place(list(points[index]["cost"].get("notes", ()))),
             "f": [edges.place([row[side] if row else "" for row in rows]) for side in SIDES],
         }
-    components = sorted({component for component, _ in keys.values})
+    names_of_components = components(points)
     tensors = sorted({tensor for _, tensor in keys.values})
     return {
-        "components": _named(components, component_colors(components)),
+        "components": _named(names_of_components, component_colors(names_of_components)),
         "tensors": _named(tensors, tensor_colors(tensors)),
-        "keys": [[components.index(component), tensors.index(tensor)] for component, tensor in keys.values],
+        "keys": [
+            [names_of_components.index(component), tensors.index(tensor)] for component, tensor in keys.values
+        ],
         "names": names.values,
         "kinds": kinds.values,
         "macs": macs.values,

@@ -210,7 +210,7 @@ def _point_row(data: Json, index: int, hardware: int, several: bool) -> Row:
         count_text(point["latency_cycles"]),
         "-" if point["rank"] is None else str(point["rank"]),
     )
-    kind = ' class="front"' if point["rank"] == 0 else ""
+    kind = ' class="front"' if point["id"] in data["hardware"][hardware]["front"] else ""
     return Row(cells, Html(f' data-p="{index}" data-hardware="{hardware}"{kind}'))
 
 

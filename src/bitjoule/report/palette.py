@@ -61,18 +61,18 @@ def family_styles(families: Sequence[str]) -> tuple[Style, ...]:
 
 
 def component_colors(components: Sequence[str]) -> tuple[str, ...]:
-    """DRAM is vermillion and arithmetic green in every report; other levels follow in order.
+    """DRAM is vermillion and the first arithmetic green in every report; the others follow in order.
 
     >>> component_colors(["moons:compute", "moons:main", "moons:dram"])
     ('#009E73', '#0072B2', '#D55E00')
     """
-    others = iter((BLUE, SKY, ORANGE, PURPLE, YELLOW))
+    others = iter((BLUE, SKY, ORANGE, PURPLE, YELLOW, INK))
     colors = []
     for name in components:
         lower = name.lower()
         if "dram" in lower:
             colors.append(VERMILLION)
-        elif "compute" in lower or lower.startswith(("mac", "op:")):
+        elif GREEN not in colors and ("compute" in lower or lower.startswith(("mac", "op:"))):
             colors.append(GREEN)
         else:
             colors.append(next(others, GREY))

@@ -9,13 +9,25 @@ import numpy as np
 
 from bitjoule.search.pareto import front
 
-__all__ = ["detailed", "family_fronts", "plotted"]
+__all__ = ["components", "detailed", "family_fronts", "plotted"]
 
 Point = Mapping[str, Any]
 """One element of `points` in a bitjoule.report_data/1 document."""
 
 ALL_DETAILS = 1000
 NEAREST = 500
+
+
+def components(points: Sequence[Point]) -> list[str]:
+    """Every component that a cost of the study names, sorted: the order in which they get their colours."""
+    return sorted(
+        {
+            item["component"]
+            for point in points
+            for layer in (point["cost"] or {}).get("layers", ())
+            for item in layer["items"]
+        }
+    )
 
 
 def plotted(points: Sequence[Point]) -> list[int]:

@@ -54,7 +54,7 @@ function everyPoint(keep) {
 
 // The front of all families, energy ascending.
 function walk() {
-  return everyPoint((i) => isDrawn(i) && points.rank[i] === 0).sort((a, b) => points.energy_pj[a] - points.energy_pj[b]);
+  return report.fronts[state.hardware].filter(isDrawn);
 }
 
 // The next point of the front from `from` on, in the direction of `step`.
