@@ -9,7 +9,7 @@ Config (all JSON; everything but `network` and `data` may be left out):
      "data": {"kind": "cifar10", "root": "/data", "validation": 0.1, "preprocessing": "signed"},
      "recipe": {"batch": 128, "lr": 0.01, "augment": "crop-flip"},    fields of Recipe over the scheme's
      default "preset": "qat_default",                                          instead of the scheme's default
-     "init": "parent" | "scratch", "teacher": "parent",
+     "init": "parent" | "scratch", "teacher": "parent",              Moons' formats start from U(-1, 1)
      "weight": {"method": "lsq", ...}, "activation": {...}}            QuantizerConfig of the scheme's own
      Formats
 """
@@ -187,7 +187,7 @@ class TrainingEvaluator:
 
     def _start(self, candidate: _Candidate, data: Dataset, seed: int, parent: Path | None) -> Network:
         """The network as its training begins."""
-        from bitjoule.train.qat import moons_from_parent, moons_initialize, uses_moons
+        from bitjoule.train.qat import moons_initialize, uses_moons
         from bitjoule.train.whole import quantized_for
 
         net = self._float(candidate, seed)
@@ -195,10 +195,7 @@ class TrainingEvaluator:
             _load(net, _parent_weights(parent))
         prepared = quantized_for(net, candidate.scheme, data, self._qat_config())
         if uses_moons(prepared):
-            if self.config["init"] == "parent":
-                moons_from_parent(prepared)
-            else:
-                moons_initialize(prepared, seed)
+            moons_initialize(prepared, seed)
         return prepared
 
     def _float(self, candidate: _Candidate, seed: int) -> Network:
