@@ -80,7 +80,7 @@ def test_from_scratch_and_by_moons(tmp_path):
     assert call(qat(CONFIG), "w4a4", tmp_path / "q").accuracy > 0.5
 
 
-def test_a_moons_scheme_may_start_from_a_float_parent(parent, tmp_path):
+def test_a_moons_scheme_starts_anew_also_where_others_have_a_parent(parent, tmp_path):
     result = call(short_qat(CONFIG), "moons-4", tmp_path, parent=parent[0])
     assert result.accuracy > 0.5
 

@@ -82,7 +82,7 @@ def test_unknown_preset_names_the_nearest():
         ("w4a4", "qat_default"),
         ("fp16", "qat_default"),
         ("w1a1", "binary_default"),
-        ("moons-4", "moons2017"),
+        ("moons-4", "moons_default"),
     ],
 )
 def test_scheme_recipe(scheme, expected):

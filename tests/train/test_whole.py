@@ -45,9 +45,11 @@ def test_a_float_network_has_no_parent(mlp, few):
     assert report.validation.fraction > 0.4
 
 
-def test_moons_starts_from_scratch(conv, few):
-    report = train_network(conv, few, "moons-4", epochs=1, parent_epochs=0)
-    assert {q.method for q in quantizers(report.network).values()} == {"moons", "ste"}
+def test_moons_starts_from_scratch_with_and_without_a_parent(conv, digits):
+    for parent_epochs in (0, 2):
+        report = train_network(conv, digits, "moons-4", epochs=4, parent_epochs=parent_epochs)
+        assert {q.method for q in quantizers(report.network).values()} == {"moons", "ste"}
+        assert report.validation.fraction > 0.6
 
 
 def test_a_divergence_is_reported(mlp, few):

@@ -7,11 +7,11 @@ Config (all JSON; everything but `network` and `data` may be left out):
 
     {"network": {"zoo": "resnet8", "options": {"classes": 10}},
      "data": {"kind": "cifar10", "root": "/data", "validation": 0.1, "preprocessing": "signed"},
-     "recipe": {"batch": 128, "lr": 0.01, "augment": "crop-flip"},    fields of Recipe over the scheme's
-     default "preset": "qat_default",                                          instead of the scheme's default
-     "init": "parent" | "scratch", "teacher": "parent",              Moons' formats start from U(-1, 1)
-     "weight": {"method": "lsq", ...}, "activation": {...}}            QuantizerConfig of the scheme's own
-     Formats
+     "recipe": {"batch": 128, "augment": "crop-flip"},   fields of Recipe over the scheme's default
+     "preset": "qat_default",                            a recipe in the place of the scheme's default
+     "init": "parent" | "scratch",                       Moons' formats always start from U(-1, 1)
+     "teacher": "parent",                                distillation from the parent
+     "weight": {"method": "lsq"}, "activation": {...}}   QuantizerConfig of the scheme's own Formats
 """
 
 from __future__ import annotations

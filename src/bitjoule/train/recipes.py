@@ -135,6 +135,22 @@ class Recipe:
 
 FLOAT_DEFAULT = Recipe(epochs=30, lr=0.1, weight_decay=5e-4, warmup=1.0)
 QAT_DEFAULT = Recipe(epochs=5, lr=0.01, weight_decay=1e-4, ema=0.999, freeze_batch_norm=0.2)
+MOONS2017 = Recipe(
+    epochs=100,
+    batch=64,
+    optimizer="adam",
+    lr=0.01,
+    lr_batch=None,
+    weight_decay=0.0,
+    schedule="moons2017",
+    loss="squared_hinge",
+    clip_norm=None,
+    mirrored_copy=True,
+    glorot_lr=True,
+)
+MOONS_DEFAULT = replace(
+    MOONS2017, epochs=30, schedule="cosine", loss="cross_entropy", mirrored_copy=False, clip_norm=5.0
+)
 
 PRESETS: Mapping[str, Recipe] = {
     "float_default": FLOAT_DEFAULT,
@@ -142,19 +158,8 @@ PRESETS: Mapping[str, Recipe] = {
     "binary_default": replace(
         QAT_DEFAULT, optimizer="adam", lr=1e-3, lr_batch=None, weight_decay=0.0, ema=None, epochs=20
     ),
-    "moons2017": Recipe(
-        epochs=100,
-        batch=64,
-        optimizer="adam",
-        lr=0.01,
-        lr_batch=None,
-        weight_decay=0.0,
-        schedule="moons2017",
-        loss="squared_hinge",
-        clip_norm=None,
-        mirrored_copy=True,
-        glorot_lr=True,
-    ),
+    "moons2017": MOONS2017,
+    "moons_default": MOONS_DEFAULT,
     "smoke": Recipe(epochs=1, batch=50, optimizer="adam", lr=5e-3, lr_batch=None, weight_decay=0.0),
     "cpu": replace(FLOAT_DEFAULT, epochs=8),
     "cpu_qat": replace(QAT_DEFAULT, epochs=4, ema=None),
@@ -166,6 +171,7 @@ SOURCES: Mapping[str, str] = {
     "qat_default": "own; from a trained float network",
     "binary_default": "own; Adam as in most binary-network papers",
     "moons2017": "BertMoons/QuantizedNeuralNetworks-Keras-Tensorflow, published code",
+    "moons_default": "own; moons2017 for tens of epochs: cross-entropy learns faster than the squared hinge",
     "smoke": "own; a minute on two cores",
     "cpu": "own; minutes on two cores, float32",
     "cpu_qat": "own; minutes on two cores, quantized after `cpu`",
@@ -217,7 +223,7 @@ def scheme_recipe(scheme: Scheme, epochs: float, *, scratch: bool = False) -> Re
     if scheme.is_float32:
         found = PRESETS["float_default"]
     elif scheme.precision.weight.startswith("MOONS"):
-        found = replace(PRESETS["moons2017"], schedule="cosine", mirrored_copy=False)
+        found = PRESETS["moons_default"]
     elif scheme.precision.weight_bits == 1:
         found = PRESETS["binary_default"]
     elif scratch:

@@ -90,7 +90,8 @@ def train_scheme(
 ) -> Network:
     """Train `net` from the weights it has and return the trained Network, quantized under `scheme`.
 
-    `recipe` None: the default of the scheme for `epochs`. Raises Diverged.
+    Moons' formats, whose scale is fixed, start anew from U(-1, 1). `recipe` None: the default of the scheme
+    for `epochs`. Raises Diverged.
 
     >>> from bitjoule import zoo
     >>> from bitjoule.network import capture
@@ -100,8 +101,11 @@ def train_scheme(
     'w4a4'
     """
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
+    start = quantized_for(net, parsed, data, config)
+    if uses_moons(start):
+        moons_initialize(start, seed)
     return train(
-        quantized_for(net, parsed, data, config),
+        start,
         data,
         scheme_recipe(parsed, epochs) if recipe is None else recipe,
         seed=seed,
@@ -127,9 +131,10 @@ def train_network(
 ) -> TrainReport:
     """Train a float parent of `net` (0 epochs: none), then the network under `scheme`, and measure both.
 
-    Moons' formats, whose scale is fixed, start from U(-1, 1) instead of the parent. With `workdir` the
-    checkpoints of the two trainings go to its folders `parent` and `quantized`. A divergence under the scheme
-    is reported in `failure`; one of the parent raises Diverged.
+    Without a parent the network starts from the weights it has. Moons' formats, whose scale is fixed, start
+    from U(-1, 1) in either case. With `workdir` the checkpoints of the two trainings go to its folders
+    `parent` and `quantized`. A divergence under the scheme is reported in `failure`; one of the parent raises
+    Diverged.
     """
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
     folder = None if workdir is None else Path(workdir)
@@ -145,7 +150,6 @@ def train_network(
         )
     start = quantized_for(net if parent is None else parent.network, parsed, data, config)
     if uses_moons(start):
-        start = quantized_for(net, parsed, data, config)
         moons_initialize(start, seed)
     failure = ""
     try:
