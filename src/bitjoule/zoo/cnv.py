@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bitjoule.zoo.activation import activation as activation_module
 from bitjoule.zoo.initialization import he_initialize
+from bitjoule.zoo.option_ranges import check_options
 from bitjoule.zoo.width import scaled
 
 __all__ = ["Cnv", "cnv"]
@@ -84,4 +85,8 @@ def cnv(
     >>> cnv(width=0.25).eval()(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 10])
     """
+    check_options(
+        "cnv",
+        {"width": width, "classes": classes, "in_channels": in_channels, "image_size": image_size},
+    )
     return Cnv(width, classes, in_channels, image_size, activation)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.zoo.initialization import he_initialize
+from bitjoule.zoo.option_ranges import check_options
 from bitjoule.zoo.same_padding import same_padding
 from bitjoule.zoo.width import scaled
 
@@ -69,4 +70,14 @@ def ds_cnn(
     >>> ds_cnn()(torch.zeros(1, 1, 49, 10)).shape
     torch.Size([1, 12])
     """
+    check_options(
+        "ds_cnn",
+        {
+            "width": width,
+            "classes": classes,
+            "in_channels": in_channels,
+            "frames": frames,
+            "coefficients": coefficients,
+        },
+    )
     return DsCnn(width, classes, in_channels, frames, coefficients)

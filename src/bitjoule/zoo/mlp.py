@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bitjoule.zoo.activation import activation as activation_module
 from bitjoule.zoo.initialization import he_initialize
+from bitjoule.zoo.option_ranges import check_options
 from bitjoule.zoo.width import scaled
 
 __all__ = ["MultiLayerPerceptron", "lfc", "sfc", "tfc"]
@@ -61,6 +62,7 @@ def tfc(
     >>> tfc(inputs=64)(torch.zeros(2, 1, 8, 8)).shape
     torch.Size([2, 10])
     """
+    check_options("tfc", {"inputs": inputs, "classes": classes, "width": width, "dropout": dropout})
     return MultiLayerPerceptron(inputs, (scaled(64, width),) * 3, classes, activation, dropout)
 
 
@@ -73,6 +75,7 @@ def sfc(
     dropout: float = 0.0,
 ) -> MultiLayerPerceptron:
     """Return SFC: 3 x 256 neurons, 334,336 MACs."""
+    check_options("sfc", {"inputs": inputs, "classes": classes, "width": width, "dropout": dropout})
     return MultiLayerPerceptron(inputs, (scaled(256, width),) * 3, classes, activation, dropout)
 
 
@@ -85,4 +88,5 @@ def lfc(
     dropout: float = 0.0,
 ) -> MultiLayerPerceptron:
     """Return LFC: 3 x 1024 neurons, 2,910,208 MACs."""
+    check_options("lfc", {"inputs": inputs, "classes": classes, "width": width, "dropout": dropout})
     return MultiLayerPerceptron(inputs, (scaled(1024, width),) * 3, classes, activation, dropout)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.zoo.initialization import he_initialize
+from bitjoule.zoo.option_ranges import check_options
 from bitjoule.zoo.width import scaled
 
 __all__ = [
@@ -147,6 +148,7 @@ def mobilenet_v1(*, width: float = 1.0, classes: int = 1000, in_channels: int = 
     >>> mobilenet_v1(width=0.25, classes=2).eval()(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 2])
     """
+    check_options("mobilenet_v1", {"width": width, "classes": classes, "in_channels": in_channels})
     return MobileNetV1(width, classes, in_channels)
 
 
@@ -158,6 +160,10 @@ def mobilenet_v2(
     >>> sum(getattr(m, "residual", False) for m in mobilenet_v2(width=0.25).modules())
     11
     """
+    check_options(
+        "mobilenet_v2",
+        {"width": width, "classes": classes, "in_channels": in_channels, "dropout": dropout},
+    )
     return MobileNetV2(V2_BLOCKS, 2, width, classes, in_channels, dropout)
 
 
@@ -169,4 +175,8 @@ def mobilenet_v2_cifar(
     >>> mobilenet_v2_cifar(width=0.25, in_channels=1).eval()(torch.zeros(1, 1, 8, 8)).shape
     torch.Size([1, 10])
     """
+    check_options(
+        "mobilenet_v2_cifar",
+        {"width": width, "classes": classes, "in_channels": in_channels, "dropout": dropout},
+    )
     return MobileNetV2(V2_CIFAR_BLOCKS, 1, width, classes, in_channels, dropout)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bitjoule.zoo.activation import activation as activation_module
 from bitjoule.zoo.initialization import he_initialize
+from bitjoule.zoo.option_ranges import check_options
 from bitjoule.zoo.width import scaled
 
 __all__ = ["Moons", "moons"]
@@ -69,7 +70,7 @@ def moons(
     activation: str = "relu",
 ) -> Moons:
     """Return a network of `len(depths)` blocks; block i has `depths[i]` convolutions of `filters[i]`
-    channels.
+    channels; the default is 115,056,640 MACs at 3x32x32.
 
     The paper's "1_64 x3" is `depths=(1, 1, 1), filters=(64, 64, 64)`; the reference network of its energy
     table is `depths=(3, 3, 3), filters=(64, 128, 256)`. Raises ValueError when the two differ in length, a
@@ -78,6 +79,10 @@ def moons(
     >>> moons(filters=(8, 8, 16), in_channels=1, image_size=8)(torch.zeros(1, 1, 8, 8)).shape
     torch.Size([1, 10])
     """
+    check_options(
+        "moons",
+        {"width": width, "classes": classes, "in_channels": in_channels, "image_size": image_size},
+    )
     if len(depths) != len(filters) or not depths:
         raise ValueError(
             f"moons: depths and filters need one number per block, not {tuple(depths)} and {tuple(filters)}"

@@ -13,6 +13,7 @@ from bitjoule.zoo.ds_cnn import ds_cnn
 from bitjoule.zoo.mlp import lfc, sfc, tfc
 from bitjoule.zoo.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v2_cifar
 from bitjoule.zoo.moons import moons
+from bitjoule.zoo.option_ranges import check_options
 from bitjoule.zoo.resnet import resnet18, resnet20, resnet32, resnet56
 from bitjoule.zoo.resnet8 import resnet8
 
@@ -30,11 +31,12 @@ MLP: Mapping[str, OptionValue] = {
     "dropout": 0.0,
 }
 MOONS: Mapping[str, OptionValue] = {
-    "depths": (3, 3, 3),
+    "depths": (1, 2, 2),
     "filters": (64, 128, 256),
     **IMAGE,
     "activation": "relu",
 }
+VGG_MOONS: Mapping[str, OptionValue] = {**MOONS, "depths": (3, 3, 3)}
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,9 @@ class NetworkCard:
 
 
 CARDS = (
+    NetworkCard("moons", "VGG-like blocks of Moons 2017; by default 1x64 2x128 2x256", moons, MOONS),
     NetworkCard(
-        "moons", "VGG-like blocks of Moons 2017; by default its reference, 3x64 3x128 3x256", moons, MOONS
-    ),
-    NetworkCard(
-        "vgg-moons", "the reference network of Moons 2017's energy table, 3x64 3x128 3x256", moons, MOONS
+        "vgg-moons", "the reference network of Moons 2017's energy table, 3x64 3x128 3x256", moons, VGG_MOONS
     ),
     NetworkCard("resnet8", "MLPerf Tiny image classification", resnet8, IMAGE),
     NetworkCard("resnet18", "ResNet-18, torchvision names", resnet18, {**IMAGENET, "stem": "imagenet"}, True),
@@ -151,6 +151,7 @@ def merged(card: NetworkCard, options: Mapping[str, object]) -> dict[str, Option
                 f"network {card.name!r} has no option {key!r}; options with their defaults: {listed}"
             )
         chosen[key] = checked(card.name, key, value, chosen[key])
+    check_options(card.name, chosen)
     return chosen
 
 

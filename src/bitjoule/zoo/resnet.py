@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bitjoule.zoo.initialization import he_initialize
+from bitjoule.zoo.option_ranges import check_options
 from bitjoule.zoo.width import scaled
 
 __all__ = [
@@ -124,6 +125,7 @@ def resnet20(
     >>> resnet20(in_channels=1)(torch.zeros(1, 1, 8, 8)).shape
     torch.Size([1, 10])
     """
+    check_options("resnet20", {"width": width, "classes": classes, "in_channels": in_channels})
     return CifarResNet(3, option, width, classes, in_channels)
 
 
@@ -131,6 +133,7 @@ def resnet32(
     *, option: str = "A", width: float = 1.0, classes: int = 10, in_channels: int = 3
 ) -> CifarResNet:
     """Return ResNet-32: 68,862,592 MACs at 32x32 with shortcut option A."""
+    check_options("resnet32", {"width": width, "classes": classes, "in_channels": in_channels})
     return CifarResNet(5, option, width, classes, in_channels)
 
 
@@ -138,6 +141,7 @@ def resnet56(
     *, option: str = "A", width: float = 1.0, classes: int = 10, in_channels: int = 3
 ) -> CifarResNet:
     """Return ResNet-56: 125,485,696 MACs at 32x32 with shortcut option A."""
+    check_options("resnet56", {"width": width, "classes": classes, "in_channels": in_channels})
     return CifarResNet(9, option, width, classes, in_channels)
 
 
@@ -210,4 +214,5 @@ def resnet18(
     >>> resnet18(width=0.25, classes=100, stem="cifar")(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 100])
     """
+    check_options("resnet18", {"width": width, "classes": classes, "in_channels": in_channels})
     return ResNet18(width, classes, in_channels, stem)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.zoo.initialization import he_initialize
+from bitjoule.zoo.option_ranges import check_options
 from bitjoule.zoo.same_padding import same_padding
 from bitjoule.zoo.width import scaled
 
@@ -78,4 +79,8 @@ def resnet8(*, width: float = 1.0, classes: int = 10, in_channels: int = 3, imag
     >>> resnet8(in_channels=1, image_size=8)(torch.zeros(1, 1, 8, 8)).shape
     torch.Size([1, 10])
     """
+    check_options(
+        "resnet8",
+        {"width": width, "classes": classes, "in_channels": in_channels, "image_size": image_size},
+    )
     return ResNet8(width, classes, in_channels, image_size)

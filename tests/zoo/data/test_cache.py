@@ -67,3 +67,14 @@ def test_second_load_decodes_nothing(home: Path, monkeypatch: pytest.MonkeyPatch
     assert torch.equal(first.train.images, second.train.images)
     assert torch.equal(limited.train.images, again.train.images)
     assert limited.manifest_hash == again.manifest_hash != first.manifest_hash == second.manifest_hash
+
+
+@pytest.mark.parametrize("order", [("parquet", "mnist"), ("mnist", "parquet")])
+def test_one_folder_read_as_two_kinds_is_two_datasets(home: Path, order: tuple[str, str]) -> None:
+    files: list[bytes | None] = [tiny.encode(image) for image in tiny.images(20, 8)]
+    tiny.write_parquet(home / "train.parquet", files, [i % 10 for i in range(20)])
+    tiny.write_parquet(home / "test.parquet", files[:4], [0, 1, 2, 9])
+    sets = {kind: load_dataset(kind, home) for kind in (*order, *order)}  # the second time from the cache
+    assert (sets["parquet"].input_shape, sets["mnist"].input_shape) == ((1, 3, 8, 8), (1, 1, 8, 8))
+    assert sets["parquet"].manifest_hash != sets["mnist"].manifest_hash
+    assert len(list((home / "cache" / "bitjoule" / "data").iterdir())) == 2

@@ -23,7 +23,7 @@ from bitjoule.zoo.data.split import limited, split_indices
 
 __all__ = ["Dataset", "Split", "data_card", "load_dataset"]
 
-SPLIT_RULE = 1  # raised when the same files would be split or decoded otherwise
+SPLIT_RULE = 2  # raised when the same files would be split or decoded otherwise
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Split:
 class Dataset:
     """Training, validation and test images of one source.
 
-    `manifest_hash` is the SHA-256 of the files (path, bytes, hash), the split rule with its limits, the
-    resolution and the class count: equal hash, equal bytes in equal splits. It leaves out the preprocessing;
-    `content_key` has both.
+    `manifest_hash` is the SHA-256 of the files (path, bytes, hash), the kind they were read as and its image
+    channels, the split rule with its limits, the resolution and the class count: equal hash, equal bytes in
+    equal splits. It leaves out the preprocessing; `content_key` has both.
     """
 
     name: str
@@ -112,11 +112,16 @@ def load_dataset(
     kept, held = limited(kept, limit_train, seed), limited(held, limit_val, seed)
     tested = limited(np.arange(len(test.labels), dtype=np.int64), limit_test, seed)
     limits = [limit_train, limit_val, limit_test]
-    rule = {"version": SPLIT_RULE, "validation": validation, "limits": limits, "resolution": resolution}
+    rule = {"version": SPLIT_RULE, "validation": validation, "limits": limits}
     if any(limit is not None for limit in limits):
         rule["seed"] = seed
     lines = [asdict(record) for record in files]
-    cache_key = digest([lines, SPLIT_RULE, resolution])
+    reading = {
+        "kind": kind,
+        "channels": [train.image_channels, test.image_channels],
+        "resolution": resolution,
+    }
+    cache_key = digest([lines, SPLIT_RULE, reading])
     train_pixels, held_pixels = gather(train, [kept, held], resolution, cache_key, "train")
     (test_pixels,) = gather(test, [tested], resolution, cache_key, "test")
     if train_pixels.shape[1:] != test_pixels.shape[1:]:
@@ -133,7 +138,7 @@ def load_dataset(
         preprocessing=preprocessing
         if isinstance(preprocessing, Preprocessing)
         else Preprocessing(preprocessing),
-        manifest_hash=digest([lines, rule, classes]),
+        manifest_hash=digest([lines, reading, rule, classes]),
         lossy=train.lossy or test.lossy,
         source=title,
     )

@@ -45,6 +45,11 @@ class Pixels:
     pixels: PixelArray
     lossy: bool = False
 
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images that `select` returns."""
+        return int(self.pixels.shape[3])
+
     def select(self, indices: IndexArray, resolution: int | None) -> PixelArray:
         """Return the images `indices`, made `resolution` square if that is given."""
         chosen = self.pixels[indices]
@@ -66,11 +71,16 @@ class Encoded:
     channels: int | None
     lossy: bool
 
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images that `select` returns; where the first image decides, it is decoded."""
+        return self.channels or (1 if decode(self.fetch(0), None, self.where(0)).shape[2] == 1 else 3)
+
     def select(self, indices: IndexArray, resolution: int | None) -> PixelArray:
         """Decode the images `indices`; raises DataError naming an unreadable image or two that differ in
         size.
         """
-        channels = self.channels or (1 if decode(self.fetch(0), None, self.where(0)).shape[2] == 1 else 3)
+        channels = self.image_channels
         images: list[PixelArray] = []
         for index in indices.tolist():
             image = decode(self.fetch(index), channels, self.where(index))
