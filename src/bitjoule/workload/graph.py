@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+
+from bitjoule.workload.document import Entry, entries, schema
+from bitjoule.workload.graph_error import GraphError
 
 __all__ = [
     "ACCUMULATING_POOLS",
@@ -67,10 +70,6 @@ OPS = (
     )
 )
 """Every operator a Graph may hold."""
-
-
-class GraphError(ValueError):
-    """A graph that contradicts itself; the text names the node and the tensor."""
 
 
 @dataclass(frozen=True)
@@ -247,31 +246,25 @@ class Graph:
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> Graph:
         """The graph of a document that `to_json` wrote; `GraphError` for anything else."""
-        if not isinstance(document, Mapping) or document.get("schema") != "bitjoule.graph/1":
-            found = document.get("schema") if isinstance(document, Mapping) else type(document).__name__
-            raise GraphError(f"a graph document has schema 'bitjoule.graph/1', not {found!r}")
-        tensors, nodes = document["tensors"], document["nodes"]
-        if not isinstance(tensors, Mapping) or not isinstance(nodes, Sequence):
-            raise GraphError("a graph document has a mapping 'tensors' and a list 'nodes'")
+        schema(document, "graph", "bitjoule.graph/1")
+        read = Entry(document, "graph", ("schema", "name", "inputs", "outputs", "tensors", "nodes"))
+        keys = ("name", "op", "inputs", "output", "attributes", "parameters", "module")
         return cls(
-            name=str(document["name"]),
-            inputs=tuple(document["inputs"]),  # type: ignore[arg-type]
-            outputs=tuple(document["outputs"]),  # type: ignore[arg-type]
-            tensors={name: Tensor(name, tuple(shape)) for name, shape in tensors.items()},
+            name=read.text("name"),
+            inputs=read.texts("inputs"),
+            outputs=read.texts("outputs"),
+            tensors={name: Tensor(name, shape) for name, shape in read.shapes("tensors").items()},
             nodes=tuple(
                 Node(
-                    name=entry["name"],
-                    op=entry["op"],
-                    inputs=tuple(entry["inputs"]),
-                    output=entry["output"],
-                    attributes={
-                        key: tuple(value) if isinstance(value, list) else value
-                        for key, value in entry["attributes"].items()
-                    },
-                    parameters={role: tuple(shape) for role, shape in entry["parameters"].items()},
-                    module=entry["module"],
+                    name=entry.text("name"),
+                    op=entry.text("op"),
+                    inputs=entry.texts("inputs"),
+                    output=entry.text("output"),
+                    attributes=entry.attributes("attributes"),
+                    parameters=entry.shapes("parameters"),
+                    module=entry.text("module"),
                 )
-                for entry in nodes
+                for entry in entries(read, "nodes", keys)
             ),
         )
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bitjoule.formats import TensorFormat, parse_tensor_format
+from bitjoule.formats import TensorFormat
+from bitjoule.workload.document import Entry
 from bitjoule.workload.graph import Graph, GraphError, Node
 
 __all__ = ["Layer", "layer_of"]
@@ -142,14 +143,30 @@ class Layer:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, object]) -> Layer:
-        """The Layer of a mapping that `to_json` wrote."""
-        values = dict(entry)
-        for key in ("stride", "dilation", "padding", "inputs"):
-            values[key] = tuple(values[key])  # type: ignore[arg-type]
-        for key in ("weight_format", "input_format", "output_format"):
-            text = values[key]
-            values[key] = None if text is None else parse_tensor_format(str(text))
-        return cls(**values)  # type: ignore[arg-type]
+        """The Layer of a mapping that `to_json` wrote; `GraphError` for anything else."""
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        read = Entry(
+            entry, f"layer {name!r}" if isinstance(name, str) else "layer", tuple(cls.__dataclass_fields__)
+        )
+        top, left, bottom, right = read.integers("padding", 4)
+        (rows, columns), (row_gap, column_gap) = (read.integers(key, 2, 1) for key in ("stride", "dilation"))
+        return cls(
+            name=read.text("name"),
+            kind=read.choice("kind", ("conv", "linear", "matmul")),  # type: ignore[arg-type]
+            **{dimension: read.count(dimension) for dimension in "NKCPQRS"},
+            groups=read.count("groups"),
+            stride=(rows, columns),
+            dilation=(row_gap, column_gap),
+            padding=(top, left, bottom, right),
+            bias=read.flag("bias"),
+            inputs=read.texts("inputs"),
+            output=read.text("output"),
+            input_elements=read.count("input_elements"),
+            weight_format=read.format("weight_format"),
+            input_format=read.format("input_format"),
+            output_format=read.format("output_format"),
+            reads_network_input=read.flag("reads_network_input"),
+        )
 
 
 def layer_of(graph: Graph, node: Node) -> Layer:

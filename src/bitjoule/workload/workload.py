@@ -12,6 +12,7 @@ from typing import Literal
 from bitjoule.formats import TensorFormat, parse_tensor_format
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.workload.assign import Assignment, assign
+from bitjoule.workload.document import Entry, entries, schema
 from bitjoule.workload.graph import MAC_OPS, Attribute, Graph, GraphError, Node
 from bitjoule.workload.layer import Layer, layer_of
 from bitjoule.workload.pipeline import pipeline_end, without_no_ops
@@ -147,26 +148,48 @@ class Workload:
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> Workload:
         """The Workload of a document that `to_json` wrote; `GraphError` for anything else."""
-        if not isinstance(document, Mapping) or document.get("schema") != "bitjoule.workload/1":
-            found = document.get("schema") if isinstance(document, Mapping) else type(document).__name__
-            raise GraphError(f"a workload document has schema 'bitjoule.workload/1', not {found!r}")
-        entries: dict[str, list[dict[str, object]]] = {
-            key: list(document[key])  # type: ignore[call-overload]
-            for key in ("layers", "operations", "tensors")
-        }
-        tensors = {}
-        for entry in entries["tensors"]:
-            text = entry.pop("format") if "format" in entry else None
-            tensor_format = None if text is None else parse_tensor_format(str(text))
-            tensors[str(entry["name"])] = StoredTensor(format=tensor_format, **entry)  # type: ignore[arg-type]
+        schema(document, "workload", "bitjoule.workload/1")
+        keys = ("schema", "network", "scheme", "parameters", "layers", "operations", "tensors", "order")
+        read = Entry(document, "workload", keys)
+        layers = tuple(_layer(entry, index) for index, entry in enumerate(read.items("layers")))
+        operations = tuple(
+            Operation(
+                name=entry.text("name"),
+                kind=entry.text("kind"),
+                inputs=entry.texts("inputs"),
+                output=entry.text("output"),
+                elements=entry.count("elements", 0),
+                fused_into=entry.text("fused_into"),
+                attributes=entry.attributes("attributes"),
+            )
+            for entry in entries(read, "operations", tuple(Operation.__dataclass_fields__))
+        )
+        tensors = [
+            StoredTensor(
+                name=entry.text("name"),
+                elements=entry.count("elements", 0),
+                format=entry.format("format"),
+                role=entry.choice("role", ("input", "feature", "output")),  # type: ignore[arg-type]
+            )
+            for entry in entries(read, "tensors", tuple(StoredTensor.__dataclass_fields__))
+        ]
+        order = read.texts("order")
+        steps = [layer.name for layer in layers] + [step.name for step in operations if not step.fused_into]
+        for place, names in (("tensors", [tensor.name for tensor in tensors]), ("order", order)):
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    raise GraphError(f"workload: {place}[{index}]: {name!r} is named twice")
+        for index, name in enumerate(order):
+            if name not in steps:
+                raise GraphError(f"workload: order[{index}] names {name!r}; steps: {', '.join(steps)}")
         return cls(
-            network=str(document["network"]),
-            scheme=str(document["scheme"]),
-            layers=tuple(Layer.from_json(entry) for entry in entries["layers"]),
-            operations=tuple(_operation(entry) for entry in entries["operations"]),
-            tensors=tensors,
-            order=tuple(document["order"]),  # type: ignore[arg-type]
-            parameters=int(document["parameters"]),  # type: ignore[call-overload]
+            network=read.text("network"),
+            scheme=read.text("scheme"),
+            layers=layers,
+            operations=operations,
+            tensors={tensor.name: tensor for tensor in tensors},
+            order=order,
+            parameters=read.count("parameters", 0),
         )
 
     @cached_property
@@ -176,14 +199,11 @@ class Workload:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _operation(entry: Mapping[str, object]) -> Operation:
-    values = dict(entry)
-    values["inputs"] = tuple(values["inputs"])  # type: ignore[arg-type]
-    values["attributes"] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in values["attributes"].items()  # type: ignore[attr-defined]
-    }
-    return Operation(**values)  # type: ignore[arg-type]
+def _layer(entry: object, index: int) -> Layer:
+    try:
+        return Layer.from_json(entry)  # type: ignore[arg-type]
+    except GraphError as error:
+        raise GraphError(f"workload: layers[{index}]: {error}") from None
 
 
 def workload_of(graph: Graph, scheme: Scheme | str = "float32", *, image_signed: bool = True) -> Workload:
