@@ -10,6 +10,7 @@ import typer
 from bitjoule.cli.catalogue import data_app, formats_app, hardware_app, networks
 from bitjoule.cli.doctor import doctor
 from bitjoule.cli.energy import energy
+from bitjoule.cli.studies import compare, front, report, search
 from bitjoule.cli.train import train
 
 __all__ = ["app", "main"]
@@ -42,6 +43,10 @@ def _root(
 
 
 app.command("energy")(energy)
+app.command("search")(search)
+app.command("front")(front)
+app.command("compare")(compare)
+app.command("report")(report)
 app.command("train")(train)
 app.command("networks")(networks)
 app.add_typer(hardware_app, name="hardware")

@@ -1,4 +1,14 @@
-"""Where it is computed: validated descriptions, presets, and energy tables with their sources."""
+"""Where it is computed: validated descriptions, presets, and energy tables with their sources.
+
+The room can be called: `bitjoule.hardware("moons-4mb")` is `load`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from types import ModuleType
 
 from bitjoule.hardware.fault import Fault, HardwareError
 from bitjoule.hardware.load import load, preset_text, presets
@@ -26,3 +36,14 @@ __all__ = [
     "presets",
     "scaled",
 ]
+
+
+class _Room(ModuleType):
+    """This module, callable."""
+
+    def __call__(self, source: str | os.PathLike[str] | Mapping[str, object]) -> Hardware:
+        """`load`: the Hardware of a preset's name, a YAML file, or a mapping of the YAML's keys."""
+        return load(source)
+
+
+sys.modules[__name__].__class__ = _Room

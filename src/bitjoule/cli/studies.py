@@ -1,0 +1,191 @@
+"""`bitjoule search`, `front`, `compare`, `report`: studies, run and read."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bitjoule.cli.output import (
+    CommandFailed,
+    JsonOption,
+    NoColorOption,
+    QuietOption,
+    VerboseOption,
+    print_json,
+    print_table,
+    speaking,
+)
+
+if TYPE_CHECKING:
+    from bitjoule.front_door import Study
+    from bitjoule.search.points import Comparison
+
+__all__ = ["compare", "front", "report", "search"]
+
+StudyArgument = Annotated[Path, typer.Argument(help="The folder NAME.study.")]
+HardwareOption = Annotated[str | None, typer.Option(help="One of the study's hardware; default: its first.")]
+
+
+def search(
+    config: Annotated[Path, typer.Argument(help="The study file, a YAML.")],
+    study: Annotated[
+        Path | None, typer.Option(help="Folder of the study; default: NAME.study in the current folder.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at once.")] = None,
+    executor: Annotated[str | None, typer.Option(help="in_process or processes.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed trials again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; the old study is moved aside.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Run or resume a study: train the candidates, price them, write front, tables and report."""
+    with speaking(verbose=verbose):
+        from bitjoule.front_door import Study
+        from bitjoule.search.jobs import Interrupted, TooManyFailuresError
+        from bitjoule.search.study_file import read_study_file
+
+        _check_file(config)
+        folder = study or Path(f"{read_study_file(config).name}.study")
+        opened = Study.open(folder, config=config, fresh=fresh)
+        if dry_run:
+            plan = opened.dry_run(workers)
+            if as_json:
+                print_json("search", {"study": str(folder), "dry_run": vars(plan)})
+            else:
+                print(plan)
+            return
+        try:
+            _run(opened, executor, workers, retry_failed=retry_failed, quiet=quiet or as_json)
+        except Interrupted as stop:
+            raise CommandFailed(str(stop), stop.exit_code) from None
+        except TooManyFailuresError as failure:
+            raise CommandFailed(str(failure)) from None
+        opened.export_tables()
+        page = opened.report()
+        status = opened.status()
+        if as_json:
+            print_json("search", {"study": str(folder), "report": str(page), "status": vars(status)})
+        else:
+            print(
+                f"{status.name}: {status.done} done, {status.failed} failed, {status.infeasible} do not fit; "
+                f"report: {page}"
+            )
+
+
+def _check_file(config: Path) -> None:
+    """A missing study file, with the nearest name beside it."""
+    if config.exists():
+        return
+    names = [path.name for path in config.parent.glob("*.y*ml")] if config.parent.is_dir() else []
+    near = difflib.get_close_matches(config.name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {str(config.parent / near[0])!r}?" if near else ""
+    raise FileNotFoundError(f"no file {str(config)!r} here{hint}")
+
+
+def _run(study: Study, executor: str | None, workers: int | None, *, retry_failed: bool, quiet: bool) -> None:
+    from bitjoule.report.progress import StudyProgress
+
+    with StudyProgress(study.trials, quiet=quiet) as watch:
+        if executor is None:
+            study.run(workers=workers, progress=watch, retry_failed=retry_failed)
+        elif executor == "in_process":
+            study.run("in_process", workers=workers, progress=watch, retry_failed=retry_failed)
+        elif executor == "processes":
+            study.run("processes", workers=workers, progress=watch, retry_failed=retry_failed)
+        else:
+            raise ValueError(f"unknown executor {executor!r}; one of: in_process, processes")
+
+
+def front(
+    study: StudyArgument,
+    hardware: HardwareOption = None,
+    family: Annotated[str | None, typer.Option(help="Only this family, such as w4a4.")] = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+    no_color: NoColorOption = False,
+) -> None:
+    """Print the accuracy-energy front: no point of it is beaten in both."""
+    with speaking(verbose=verbose):
+        from bitjoule.front_door import Study
+        from bitjoule.report.tables import FRONT_COLUMNS, front_lines, front_rows
+
+        opened = Study.open(study)
+        data = opened.report_data()
+        names = [hardware] if hardware else list(opened.hardware_names)
+        lines = {name: front_lines(data, hardware=name, family=family) for name in names}
+        if as_json:
+            print_json(
+                "front", {"fronts": {name: [vars(line) for line in found] for name, found in lines.items()}}
+            )
+            return
+        for name, found in lines.items():
+            rows: list[tuple[object, ...]] = list(front_rows(found))
+            print_table(f"front on {name}", FRONT_COLUMNS, rows, no_color=no_color)
+
+
+def compare(
+    study: StudyArgument,
+    a: Annotated[str, typer.Argument(help="A family, such as hpr-w4a4.")],
+    b: Annotated[str, typer.Argument(help="Another family, such as int8.")],
+    hardware: HardwareOption = None,
+    attained: Annotated[bool, typer.Option("--attained", help="Real points only, no interpolation.")] = False,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Replicates of the 95 % interval.")] = 0,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Iso-accuracy: how much less energy family A takes than family B."""
+    with speaking(verbose=verbose):
+        from bitjoule.front_door import Study
+
+        opened = Study.open(study)
+        names = [hardware] if hardware else list(opened.hardware_names)
+        found = {name: opened.compare(a, b, name, attained=attained, bootstrap=bootstrap) for name in names}
+        if as_json:
+            print_json("compare", {"hardware": {name: _document(c) for name, c in found.items()}})
+            return
+        for name, comparison in found.items():
+            print(f"{name}: {comparison}" if len(found) > 1 else str(comparison))
+
+
+def _document(comparison: Comparison) -> dict[str, object]:
+    return {
+        "a": comparison.a,
+        "b": comparison.b,
+        "attained": comparison.attained,
+        "saving": None if comparison.saving is None else vars(comparison.saving),
+        "interval": None if comparison.interval is None else vars(comparison.interval),
+        "reason": comparison.reason,
+    }
+
+
+def report(
+    study: StudyArgument,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The page; default: in the study.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Build report.html, front.csv, trials.parquet and best/ from what is stored."""
+    with speaking(verbose=verbose):
+        from bitjoule.front_door import Study
+
+        opened = Study.open(study)
+        written = opened.export_tables()
+        page = opened.report(output)
+        if as_json:
+            print_json("report", {"report": str(page), "files": [str(path) for path in written]})
+        else:
+            print(page)
+        if open_:
+            import webbrowser
+
+            webbrowser.open(page.absolute().as_uri())
