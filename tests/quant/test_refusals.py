@@ -47,8 +47,8 @@ def test_text_of_a_refusal():
     with pytest.raises(QuantizerError) as error:
         make("lsq", "MIDRISE4")
     assert str(error.value) == (
-        "conv1: lsq cannot train weights in MIDRISE4; it trains INT2 to INT16 (also _NARROW), UINT1 to UINT16 "
-        "and TERNARY with float scales, weights per tensor or channel"
+        "conv1: lsq cannot train weights in MIDRISE4; it trains INT2 to INT16 (also _NARROW), "
+        "UINT1 to UINT16 and TERNARY with float scales, weights per tensor or channel"
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import bitjoule
+from bitjoule import zoo
 from bitjoule.quant import QuantizerConfig
 from bitjoule.train import Diverged, QatConfig, quantizers, recipe, train_network, train_scheme
 
@@ -35,7 +36,8 @@ def test_a_report_of_parent_and_child(mlp, few, tmp_path):
     assert document["parent_accuracy_validation"] > 0.4
     assert document["failure"] is None and report.failure == ""
     assert (document["epochs"], len(lines)) == (2, 5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["parent", "quantized"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parent", "quantized", "weights.safetensors"]
+    zoo.load_weights(report.network.clone().module, tmp_path / "weights.safetensors")
     assert str(report.network.scheme) == "w4a4"
 
 
@@ -70,8 +72,6 @@ def test_recipe_and_methods_can_be_chosen(mlp, few):
 
 
 def test_unit_preprocessing_gives_an_unsigned_input(mlp):
-    from bitjoule import zoo
-
     data = zoo.load_dataset("digits", limit_train=100, preprocessing="unit")
     net = train_scheme(mlp, data, "int8", epochs=1)
     first = quantizers(net)[f"quantizers.{net.graph.inputs[0]}"]

@@ -11,6 +11,7 @@ from torch import nn
 from bitjoule.network import Network
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.train.accuracy import Accuracy, measure
+from bitjoule.train.checkpoint import save_weights
 from bitjoule.train.loop import train
 from bitjoule.train.qat import QatConfig, moons_initialize, prepare_qat, uses_moons
 from bitjoule.train.recipes import Recipe, scheme_recipe
@@ -18,6 +19,8 @@ from bitjoule.train.result import Diverged, Epoch, TrainResult
 from bitjoule.zoo.data import Dataset, Preprocessing
 
 __all__ = ["TrainReport", "image_signed", "quantized_for", "train_network", "train_scheme"]
+
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,8 @@ def train_network(
 
     Without a parent the network starts from the weights it has. Moons' formats, whose scale is fixed, start
     from U(-1, 1) in either case. With `workdir` the checkpoints of the two trainings go to its folders
-    `parent` and `quantized`. A divergence under the scheme is reported in `failure`; one of the parent raises
-    Diverged.
+    `parent` and `quantized`, the weights to `weights.safetensors`. A divergence under the scheme is reported
+    in `failure`; one of the parent raises Diverged.
     """
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
     folder = None if workdir is None else Path(workdir)
@@ -163,6 +166,8 @@ def train_network(
         )
     except Diverged as error:
         result, failure = error.result, str(error)
+    if folder is not None and not failure:
+        save_weights(folder / WEIGHTS, result.network.state_dict())
     return TrainReport(
         network=result.network,
         scheme=parsed,
