@@ -1,72 +1,51 @@
 """The Graph of an ONNX file: its operators and shapes; the weights themselves are not looked at.
 
 Needs the extra `onnx` (`pip install 'bitjoule[onnx]'`). Operators are those of a float inference graph;
-what cannot be counted is collected and reported together.
+what cannot be counted is collected and reported together. `onnx_tensors` knows the constants and shapes,
+`onnx_operators` what the Graph says of each operator.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bitjoule.scheme import Scheme
-from bitjoule.workload.graph import Attribute, Graph, GraphError, Node, Tensor
+from bitjoule.workload.graph import Graph, GraphError, Node, Tensor
+from bitjoule.workload.onnx_call import Call, Uncountable
+from bitjoule.workload.onnx_operators import KNOWN, describe
+from bitjoule.workload.onnx_tensors import OnnxTensors
 from bitjoule.workload.workload import Workload, workload_of
 
 __all__ = ["from_onnx", "graph_from_onnx"]
 
-Attributes = Mapping[str, Any]
-
-SIMPLE_OPS = {
-    "Relu": "relu",
-    "Add": "add",
-    "Sub": "sub",
-    "Mul": "mul",
-    "Div": "div",
-    "Neg": "neg",
-    "Pow": "pow",
-    "Exp": "exp",
-    "Sqrt": "sqrt",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "HardSigmoid": "hardsigmoid",
-    "HardSwish": "hardswish",
-    "LeakyRelu": "leaky_relu",
-    "PRelu": "prelu",
-    "Gelu": "gelu",
-    "Softmax": "softmax",
-    "LayerNormalization": "layer_norm",
-    "GroupNormalization": "group_norm",
-    "BatchNormalization": "batch_norm",
-    "GlobalAveragePool": "global_avg_pool",
-    "ReduceMean": "mean",
-    "Flatten": "flatten",
-    "Reshape": "reshape",
-    "Squeeze": "reshape",
-    "Unsqueeze": "reshape",
-    "Transpose": "transpose",
-    "Pad": "pad",
-    "Slice": "slice",
-    "Concat": "concat",
-    "Identity": "identity",
-    "Dropout": "dropout",
-}
-SHAPE_ONLY = frozenset({"Shape", "Gather", "Constant", "ConstantOfShape", "Cast", "Range", "Expand"})
+OWN_DOMAINS = frozenset({"", "ai.onnx"})
+SHAPES_OF_ACTIVATIONS = frozenset({"Shape", "Size"})
+"""Operators whose result is a constant whatever they read."""
 
 
-def from_onnx(path: str | Path, scheme: Scheme | str = "float32") -> Workload:
-    """What one inference of the network in `path` computes and stores under `scheme`."""
-    return workload_of(graph_from_onnx(path), scheme)
+def from_onnx(path: str | Path, scheme: Scheme | str = "float32", *, image_signed: bool = True) -> Workload:
+    """What one inference of the network in `path` computes and stores under `scheme`.
+
+    `image_signed` as in `workload_of`: whether network inputs hold negative values.
+
+    Raises:
+        GraphError, ImportError: as `graph_from_onnx`.
+        SchemeError: the scheme does not parse, or an override matches no layer.
+    """
+    return workload_of(graph_from_onnx(path), scheme, image_signed=image_signed)
 
 
 def graph_from_onnx(path: str | Path) -> Graph:
-    """The Graph of an ONNX file, with a batch of 1.
+    """The Graph of an ONNX file, with a batch of 1, whatever batch it was exported with.
 
     Raises:
-        GraphError: no such file, not an ONNX model, shapes that cannot be inferred, or operators that
-            cannot be counted (all of them, with their names).
+        GraphError: no such file, not an ONNX model, shapes that cannot be inferred, an operator that
+            contradicts itself, or operators that cannot be counted (all of them, with their names).
         ImportError: the extra `onnx` is not installed.
     """
     file = Path(path)
@@ -78,190 +57,189 @@ def graph_from_onnx(path: str | Path) -> Graph:
     except ImportError:
         raise ImportError("reading ONNX needs the extra onnx: pip install 'bitjoule[onnx]'") from None
     try:
-        model = onnx.load(file, load_external_data=False)
-    except DecodeError as error:
+        model = onnx.load(file, format="protobuf", load_external_data=False)
+    except (DecodeError, OSError) as error:
         raise GraphError(f"{file.name}: not an ONNX model ({error})") from None
-    _fix_batch(model)
+    if not model.graph.node:
+        raise GraphError(f"{file.name}: not an ONNX model (it holds no operators)")
+    _check_order(model, file.name)
+    batch = _set_batch_to_one(model)
+    hint = f"; the batch of {batch} was set to 1: export with batch 1" if batch > 1 else ""
     try:
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise GraphError(f"{file.name}: shapes cannot be inferred: {error}") from None
-    return _Reader(model, file).graph()
+    except Exception as error:  # the inference of a damaged model can raise nearly anything
+        raise GraphError(
+            f"{file.name}: shapes cannot be inferred: {' '.join(str(error).split())}{hint}"
+        ) from None
+    reader = _Reader(model, file.name, batch)
+    try:
+        reader.read()
+        reader.check_countable()
+        return reader.graph(file.stem)
+    except GraphError as error:
+        raise GraphError(f"{error}{'' if reader.uncountable else hint}") from None
 
 
-def _fix_batch(model: Any) -> None:
-    """A free first dimension of an input becomes 1."""
+def _check_order(model: Any, file: str) -> None:
+    """Refuse an operator that makes nothing, or reads what nothing before it makes."""
+    graph = model.graph
+    for entry in (*graph.input, *graph.output, *graph.initializer, *graph.node):
+        names = [entry.name, *getattr(entry, "input", ()), *getattr(entry, "output", ())]
+        for name in names:
+            if not isinstance(name, str):  # protobuf hands out as bytes what is no UTF-8
+                raise GraphError(f"{file}: not an ONNX model (the name {name!r} is not UTF-8)")
+    made = {value.name for value in (*graph.input, *graph.initializer)}
+    made |= {tensor.values.name for tensor in graph.sparse_initializer}
+    for operator, name in zip(graph.node, _unique_names(graph.node), strict=True):
+        for tensor in operator.input:
+            if tensor and tensor not in made:
+                raise GraphError(f"{file}: {name} ({operator.op_type}): nothing before it makes {tensor!r}")
+        if not operator.output or not operator.output[0]:
+            raise GraphError(f"{file}: {name} ({operator.op_type}): it has no output")
+        made.update(operator.output)
+
+
+def _set_batch_to_one(model: Any) -> int:
+    """The first dimension of every input becomes 1, where it is free or a batch; the largest it was."""
     constants = {initializer.name for initializer in model.graph.initializer}
+    largest = 1
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
-        if value.name not in constants and dims and not dims[0].dim_value:
+        if value.name in constants or not dims:
+            continue
+        if len(dims) > 1 or not dims[0].dim_value:
+            largest = max(largest, dims[0].dim_value)
             dims[0].dim_value = 1
     del model.graph.value_info[:]
     for value in model.graph.output:
         for dim in value.type.tensor_type.shape.dim:
             dim.Clear()
+    return largest
 
 
 class _Reader:
-    """One pass over an ONNX graph."""
+    """One pass over an ONNX graph: an operator becomes a constant, a node, or an entry of `uncountable`."""
 
-    def __init__(self, model: Any, file: Path) -> None:
-        self.model = model
+    def __init__(self, model: Any, file: str, batch: int) -> None:
+        self.source = model.graph
         self.file = file
-        self.constants: dict[str, tuple[int, ...]] = {
-            initializer.name: tuple(initializer.dims) for initializer in model.graph.initializer
-        }
-        for node in model.graph.node:
-            if node.op_type == "Constant":
-                self.constants[node.output[0]] = tuple(node.attribute[0].t.dims)
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
-            dims = value.type.tensor_type.shape.dim
-            if all(dim.HasField("dim_value") for dim in dims):
-                self.shapes[value.name] = tuple(dim.dim_value for dim in dims)
+        self.batch = batch
+        self.tensors = OnnxTensors(model, file)
+        self.inputs = tuple(
+            value.name for value in model.graph.input if value.name not in self.tensors.constants
+        )
+        self.outputs = tuple(value.name for value in model.graph.output)
+        self.activations = set(self.inputs)
+        self.lost: set[str] = set()  # made by operators that cannot be counted
+        self.extra: set[str] = set()  # second and further outputs, such as the mask of a dropout
+        self.nodes: list[Node] = []
+        self.uncountable: list[str] = []
+        self.uses = Counter(name for node in model.graph.node for name in node.input)
+        self.uses.update(self.outputs)
 
-    def graph(self) -> Graph:
-        inputs = tuple(value.name for value in self.model.graph.input if value.name not in self.constants)
-        activations = set(inputs)
-        nodes: list[Node] = []
-        unknown: list[str] = []
-        for index, operator in enumerate(self.model.graph.node):
-            operands = tuple(name for name in operator.input if name in activations)
-            name = operator.name or f"{operator.op_type.lower()}_{index}"
-            if not operands or operator.op_type in SHAPE_ONLY:
-                if operands and operator.op_type not in ("Shape", "Constant"):
-                    unknown.append(f"{name} ({operator.op_type})")
-                continue
-            node = self._node(operator, name, operands)
-            if node is None:
-                unknown.append(f"{name} ({operator.op_type})")
-                continue
-            activations.add(node.output)
-            nodes.append(node)
-        if unknown:
+    def read(self) -> None:
+        """Go over the operators in running order."""
+        for operator, name in zip(self.source.node, _unique_names(self.source.node), strict=True):
+            self._read(operator, name)
+
+    def check_countable(self) -> None:
+        """Refuse what cannot be counted, all of it at once."""
+        if self.uncountable:
             raise GraphError(
-                f"{self.file.name}: {len(unknown)} operators cannot be counted: {', '.join(unknown)}"
+                f"{self.file}: {len(self.uncountable)} operators cannot be counted: "
+                f"{', '.join(self.uncountable)}"
             )
-        names = (*inputs, *(node.output for node in nodes))
-        return Graph(
-            name=self.file.stem,
-            inputs=inputs,
-            outputs=tuple(value.name for value in self.model.graph.output),
-            nodes=tuple(nodes),
-            tensors={name: Tensor(name, self._shape(name)) for name in names},
-        )
 
-    def _shape(self, tensor: str) -> tuple[int, ...]:
+    def graph(self, name: str) -> Graph:
+        """The Graph of what was read."""
+        places = {tensor: f"input {tensor!r}" for tensor in self.inputs}
+        places |= {node.output: node.name for node in self.nodes}
+        tensors = {
+            tensor: Tensor(tensor, self.tensors.shape(tensor, place)) for tensor, place in places.items()
+        }
         try:
-            return self.shapes[tensor]
-        except KeyError:
-            raise GraphError(
-                f"{self.file.name}: the shape of {tensor!r} is not fixed; only the batch may be free"
-            ) from None
+            return Graph(name, self.inputs, self.outputs, tuple(self.nodes), tensors)
+        except GraphError as error:
+            raise GraphError(f"{self.file}: {error}") from None
 
-    def _node(self, operator: Any, name: str, operands: tuple[str, ...]) -> Node | None:
-        attributes: Attributes = {item.name: _value(item) for item in operator.attribute}
-        convert = CONVERTERS.get(operator.op_type)
-        if convert is not None:
-            op, found, roles = convert(self, operator, attributes)
-        elif operator.op_type == "Clip":
-            op, found, roles = "relu6", {}, {}
-        elif operator.op_type in SIMPLE_OPS:
-            op, found, roles = SIMPLE_OPS[operator.op_type], {}, self._simple_roles(operator)
-        else:
-            return None
-        if op == "add" and len(operands) == 1:
-            op = "identity" if operator.op_type == "Add" else op
-        return Node(name, op, operands, operator.output[0], found, roles, name)
+    def _read(self, operator: Any, name: str) -> None:
+        operands = tuple(tensor for tensor in operator.input if tensor in self.activations)
+        from_lost = any(tensor in self.lost for tensor in operator.input)
+        from_extra = any(tensor in self.extra for tensor in operator.input)
+        if operator.op_type in SHAPES_OF_ACTIVATIONS or (
+            not (operands or from_lost or from_extra or _has_subgraph(operator))
+        ):
+            self.tensors.derive(operator)
+            return
+        try:
+            if operator.op_type not in KNOWN or operator.domain not in OWN_DOMAINS:
+                raise Uncountable
+            if from_extra:
+                raise Uncountable("it reads a second output")
+            if from_lost:
+                self.lost.update(filter(None, operator.output))
+                return
+            self._put(Call(self.tensors, operator, name, operands))
+            self.extra.update(filter(None, operator.output[1:]))
+        except Uncountable as error:
+            self.uncountable.append(f"{name} ({operator.op_type}{f': {error}' if str(error) else ''})")
+            self.lost.update(filter(None, operator.output))
 
-    def _simple_roles(self, operator: Any) -> dict[str, tuple[int, ...]]:
-        if operator.op_type in ("BatchNormalization", "LayerNormalization", "GroupNormalization"):
-            roles = ("weight", "bias")
-            return {
-                role: self.constants[name] for role, name in zip(roles, operator.input[1:3], strict=False)
-            }
-        return {}
-
-
-def _value(item: Any) -> Any:
-    import onnx
-
-    return onnx.helper.get_attribute_value(item)
-
-
-def _pads(attributes: Attributes) -> tuple[int, int, int, int]:
-    """ONNX (top, left, bottom, right) as it is; one dimension stands in the columns."""
-    pads = tuple(attributes.get("pads", (0, 0, 0, 0)))
-    return (0, pads[0], 0, pads[1]) if len(pads) == 2 else (pads[0], pads[1], pads[2], pads[3])
-
-
-def _conv(reader: _Reader, operator: Any, attributes: Attributes) -> tuple[str, dict[str, Attribute], Any]:
-    weight = reader.constants[operator.input[1]]
-    spatial = len(weight) - 2
-    groups = int(attributes.get("group", 1))
-    padding = _pads(attributes)
-    if attributes.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER"):
-        padding = _same_padding(reader, operator, attributes, weight)
-    found: dict[str, Attribute] = {
-        "kernel": weight[2:],
-        "stride": tuple(attributes.get("strides", (1,) * spatial)),
-        "padding": padding,
-        "dilation": tuple(attributes.get("dilations", (1,) * spatial)),
-        "groups": groups,
-        "in_channels": weight[1] * groups,
-        "out_channels": weight[0],
-        "transposed": False,
-    }
-    return "conv", found, _weights(reader, operator.input, weight)
-
-
-def _same_padding(
-    reader: _Reader, operator: Any, attributes: Attributes, weight: tuple[int, ...]
-) -> tuple[int, int, int, int]:
-    stride = attributes.get("strides", (1, 1))
-    before_after = []
-    for axis in range(2):
-        size = reader._shape(operator.input[0])[2 + axis]
-        total = max(0, (math.ceil(size / stride[axis]) - 1) * stride[axis] + weight[2 + axis] - size)
-        low = total // 2
-        before_after.append(
-            (low, total - low) if attributes["auto_pad"] == b"SAME_UPPER" else (total - low, low)
+    def _put(self, call: Call) -> None:
+        described = describe(call)
+        self._refuse_batch(call)
+        self.activations.add(call.outputs[0])
+        if call.kind == "Add" and len(call.operands) == 1 and self._became_bias(call):
+            return
+        self.nodes.append(
+            Node(
+                call.name,
+                described.op,
+                call.operands,
+                call.outputs[0],
+                described.attributes,
+                described.parameters,
+                call.name,
+            )
         )
-    (top, bottom), (left, right) = before_after
-    return top, left, bottom, right
+
+    def _refuse_batch(self, call: Call) -> None:
+        """A constant shape that holds the batch of the file is wrong for a batch of 1."""
+        target = call.given(1) if call.kind == "Reshape" else None
+        numbers = self.tensors.numbers(target) if target is not None else None
+        if self.batch > 1 and numbers and numbers[0] == self.batch:
+            raise call.fault(f"reshapes to {[int(number) for number in numbers]}")
+
+    def _became_bias(self, call: Call) -> bool:
+        """Fold the constant of this Add into the linear layer that alone feeds it, if it fits as a bias."""
+        constant = next((name for name in call.inputs if name not in call.operands), "")
+        for index, node in enumerate(self.nodes):
+            if node.output == call.operands[0] and node.op == "linear" and "bias" not in node.parameters:
+                bias, features = call.shape(constant), node.attributes["out_features"]
+                fits = bool(bias) and bias[-1] == math.prod(bias) == features
+                if fits and self.uses[node.output] == 1 and call.result == call.source:
+                    parameters = {**node.parameters, "bias": bias}
+                    self.nodes[index] = replace(node, output=call.outputs[0], parameters=parameters)
+                    return True
+        return False
 
 
-def _gemm(reader: _Reader, operator: Any, attributes: Attributes) -> tuple[str, dict[str, Attribute], Any]:
-    weight = reader.constants.get(operator.input[1])
-    if weight is None:
-        return "matmul", {}, {}
-    if not attributes.get("transB", 0):
-        weight = weight[::-1]
-    found: dict[str, Attribute] = {"in_features": weight[-1], "out_features": weight[-2]}
-    return "linear", found, _weights(reader, operator.input, weight)
+def _unique_names(operators: Iterable[Any]) -> list[str]:
+    """The name of every operator, made from its type where it has none, and distinct by _1, _2, ..."""
+    given = [node.name or f"{node.op_type.lower()}_{index}" for index, node in enumerate(operators)]
+    taken = set(given)
+    seen: set[str] = set()
+    names = []
+    for name in given:
+        number, unique = 0, name
+        while unique in seen or (number and unique in taken):
+            number += 1
+            unique = f"{name}_{number}"
+        seen.add(unique)
+        names.append(unique)
+    return names
 
 
-def _weights(reader: _Reader, names: Sequence[str], weight: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    roles = {"weight": weight}
-    if len(names) > 2 and names[2]:
-        roles["bias"] = reader.constants[names[2]]
-    return roles
-
-
-def _pool(op: str) -> Callable[[_Reader, Any, Attributes], tuple[str, dict[str, Attribute], Any]]:
-    def convert(
-        reader: _Reader, operator: Any, attributes: Attributes
-    ) -> tuple[str, dict[str, Attribute], Any]:
-        kernel = tuple(attributes["kernel_shape"])
-        return op, {"kernel": kernel, "stride": tuple(attributes.get("strides", (1,) * len(kernel)))}, {}
-
-    return convert
-
-
-CONVERTERS: Mapping[str, Callable[[_Reader, Any, Attributes], tuple[str, dict[str, Attribute], Any]]] = {
-    "Conv": _conv,
-    "Gemm": _gemm,
-    "MatMul": _gemm,
-    "MaxPool": _pool("max_pool"),
-    "AveragePool": _pool("avg_pool"),
-}
+def _has_subgraph(operator: Any) -> bool:
+    """True for If, Loop and Scan, whose bodies read tensors that `input` does not name."""
+    return any(item.HasField("g") or item.graphs for item in operator.attribute)
