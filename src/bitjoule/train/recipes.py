@@ -160,7 +160,7 @@ PRESETS: Mapping[str, Recipe] = {
     ),
     "moons2017": MOONS2017,
     "moons_default": MOONS_DEFAULT,
-    "smoke": Recipe(epochs=1, batch=50, optimizer="adam", lr=5e-3, lr_batch=None, weight_decay=0.0),
+    "smoke": Recipe(epochs=1, batch=50, optimizer="adam", lr=1e-2, lr_batch=None, weight_decay=0.0),
     "cpu": replace(FLOAT_DEFAULT, epochs=8),
     "cpu_qat": replace(QAT_DEFAULT, epochs=4, ema=None),
 }
