@@ -318,6 +318,47 @@ def test_weights_behind_constant_operators(tmp_path: Path) -> None:
     assert workload_of(graph).parameters == 108 + 640 + 30 + 3
 
 
+def test_widths_of_a_pad_that_are_computed(tmp_path: Path) -> None:
+    """The operators that the TorchScript exporter of PyTorch writes for ZeroPad2d((0, 1, 2, 3))."""
+    make, proto = onnx.helper.make_node, onnx.TensorProto
+
+    def integers(name: str, *numbers: int) -> "onnx.NodeProto":
+        return make("Constant", [], [name], value=constant("", np.array(numbers, np.int64)))
+
+    nodes = [
+        integers("four", 4),
+        make("ConstantOfShape", ["four"], ["zeros"], value=constant("", np.array([0], np.int64))),
+        integers("given", 0, 1, 2, 3),
+        make("Concat", ["given", "zeros"], ["all"], axis=0),
+        integers("pairs", -1, 2),
+        make("Reshape", ["all", "pairs"], ["table"]),
+        integers("last", -1), integers("end", -9223372036854775807), integers("axis", 0),
+        make("Slice", ["table", "last", "end", "axis", "last"], ["reversed"]),
+        make("Transpose", ["reversed"], ["turned"], perm=[1, 0]),
+        integers("flat", -1),
+        make("Reshape", ["turned", "flat"], ["row"]),
+        make("Cast", ["row"], ["widths"], to=proto.INT64),
+        make("Pad", ["image", "widths", "zero"], ["p"], "pad"),
+        make("Conv", ["p", "w"], ["y"], "conv"),
+    ]  # fmt: skip
+    weights: Weights = {"w": (4, 3, 3, 3), "zero": scalar(0)}
+    graph = graph_from_onnx(save(tmp_path / "p.onnx", nodes, weights, ["n", 3, 8, 8], ["y"]))
+    assert [(node.op, graph.tensors[node.output].shape) for node in graph.nodes] == [
+        ("pad", (1, 3, 13, 9)),
+        ("conv", (1, 4, 11, 7)),
+    ]
+
+
+def test_constants_of_any_size_are_not_computed(tmp_path: Path) -> None:
+    make = onnx.helper.make_node
+    nodes = [
+        make("ConstantOfShape", ["huge"], ["h"], value=constant("", np.array([0], np.int64))),
+        make("Relu", ["image"], ["y"], "relu"),
+    ]
+    path = save(tmp_path / "h.onnx", nodes, {"huge": np.array([2**40], np.int64)}, [1, 4], ["y"])
+    assert [node.name for node in graph_from_onnx(path).nodes] == ["relu"]
+
+
 # --- padding, names, what cannot be counted ---------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from bitjoule.scheme import Scheme
 from bitjoule.workload.graph import Graph, GraphError, Node, Tensor
 from bitjoule.workload.onnx_call import Call, Uncountable
+from bitjoule.workload.onnx_fold import fold_integers
 from bitjoule.workload.onnx_operators import KNOWN, describe
 from bitjoule.workload.onnx_tensors import OnnxTensors
 from bitjoule.workload.workload import Workload, workload_of
@@ -63,6 +64,7 @@ def graph_from_onnx(path: str | Path) -> Graph:
     if not model.graph.node:
         raise GraphError(f"{file.name}: not an ONNX model (it holds no operators)")
     _check_order(model, file.name)
+    fold_integers(model)
     batch = _set_batch_to_one(model)
     hint = f"; the batch of {batch} was set to 1: export with batch 1" if batch > 1 else ""
     try:
