@@ -32,7 +32,9 @@ __all__ = [
     "speaking",
 ]
 
-FAILED, BAD_INPUT, NOTHING_FITS = 1, 2, 3
+FAILED = 1
+BAD_INPUT = 2
+NOTHING_FITS = 3
 SCHEMA_VERSION = 1
 EXIT_CODES = {"Infeasible": NOTHING_FITS}
 """Errors of ours, by class name, that exit with something other than 2."""

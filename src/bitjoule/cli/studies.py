@@ -48,11 +48,12 @@ def search(
     """Run or resume a study: train the candidates, price them, write front, tables and report."""
     with speaking(verbose=verbose):
         from bitjoule.front_door import Study
+        from bitjoule.hardware import presets
         from bitjoule.search.jobs import Interrupted, TooManyFailuresError
         from bitjoule.search.study_file import read_study_file
 
         _check_file(config)
-        folder = study or Path(f"{read_study_file(config).name}.study")
+        folder = study or Path(f"{read_study_file(config, presets()).name}.study")
         opened = Study.open(folder, config=config, fresh=fresh)
         if dry_run:
             plan = opened.dry_run(workers)
