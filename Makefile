@@ -21,7 +21,7 @@ demo: $(STAMP)
 	@echo "report: runs/digits.study/report.html"
 
 lint: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy
 
 test: $(STAMP) lint
