@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitjoule import __version__
 from bitjoule.search import study
 from bitjoule.search.space import Candidate
 from bitjoule.search.study_file import StudyFile
@@ -27,6 +29,8 @@ __all__ = ["DATA_VARIABLE", "DEFAULT_DATA", "Study", "StudyJoin", "fitted_option
 
 DATA_VARIABLE = "BITJOULE_DATA"
 DEFAULT_DATA = "../shared/data"
+GRAPH_VERSION = 1
+"""Raised when the same network is captured as another graph: graphs stored before are not used then."""
 VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)\}|(?P<plain>\w+))")
 
 
@@ -91,6 +95,16 @@ class StudyJoin:
         options = build_options(self.options, candidate.topology)
         model = zoo.build(network.zoo, options, seed=0)
         return capture(model, input_shape=zoo.input_shape(network.zoo, options), name=network.zoo).graph
+
+    def graph_content(self, file: StudyFile) -> Json:
+        """The network section with what the data decide, or the hash of the ONNX file; versions."""
+        network = file.network
+        versions: Json = {"graph_version": GRAPH_VERSION, "code_version": __version__}
+        if network.zoo is None:
+            path = file.path(network.onnx or "")
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+            return {"onnx_sha256": content, **versions}  # what is not there, `graph` refuses by name
+        return {"zoo": network.zoo, "options": self.options, **versions}
 
     def data_card(self, file: StudyFile) -> Json:
         """What the data are: name, hash, classes, sizes of the splits, whether images are lossy."""

@@ -193,6 +193,9 @@ class ToyJoin:
     def graph(self, candidate: Candidate) -> Graph:
         raise AssertionError("the toy chain is priced by ToyCost")
 
+    def graph_content(self, file: StudyFile) -> dict[str, object]:
+        return {"network": file.network.name}
+
     def data_card(self, file: StudyFile) -> dict[str, object]:
         sizes = {"train": 900, "validation": 100, "test": 200}
         return {"name": "toy", "manifest_hash": self.manifest, "classes": 10, "lossy": False, "sizes": sizes}

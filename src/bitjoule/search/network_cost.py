@@ -1,6 +1,6 @@
 """Cost of candidates through the network's graph: workload, then the energy model of the hardware.
 
-Graphs are captured once per topology; their hash stands for the network in every content key.
+A graph is asked for once per topology; its hash stands for the network in every content key.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ WORKLOAD_VERSION = 1
 
 
 class NetworkCost:
-    """The CostFunction of studies; `graph` captures the network of a candidate."""
+    """The CostFunction of studies; `graph` gives the network of a candidate."""
 
     def __init__(self, graph: Callable[[Candidate], Graph]) -> None:
-        self._capture = graph
+        self._graph_of = graph
         self._graphs: dict[tuple[tuple[str, int | float], ...], Graph] = {}
         self._hardware: dict[str, Hardware] = {}
 
@@ -71,7 +71,7 @@ class NetworkCost:
 
     def _graph(self, candidate: Candidate) -> Graph:
         if candidate.topology not in self._graphs:
-            self._graphs[candidate.topology] = self._capture(candidate)
+            self._graphs[candidate.topology] = self._graph_of(candidate)
         return self._graphs[candidate.topology]
 
     def _load(self, hardware: str) -> Hardware:

@@ -120,13 +120,17 @@ class Comparison:
 
 
 def points_of(trials: Sequence[Trial], hardware: str) -> list[StudyPoint]:
-    """Finished candidates on `hardware` in the order of their first trial, by validation accuracy."""
-    groups: dict[Candidate, list[Trial]] = {}
+    """Finished candidates on `hardware` in the order of their first trial, by validation accuracy.
+
+    A seed counts once: a second trial of a candidate with the same seed is the same measurement.
+    """
+    groups: dict[Candidate, dict[int, Trial]] = {}
     for trial in trials:
         if trial.hardware == hardware and trial.status == "done":
-            groups.setdefault(trial.candidate, []).append(trial)
+            groups.setdefault(trial.candidate, {}).setdefault(trial.seed, trial)
     points = []
-    for candidate, group in groups.items():
+    for candidate, by_seed in groups.items():
+        group = tuple(by_seed.values())
         accuracies = [trial.accuracy for trial in group if trial.accuracy is not None]
         energy_pj = group[0].energy_pj
         if accuracies and energy_pj is not None:
@@ -140,7 +144,7 @@ def points_of(trials: Sequence[Trial], hardware: str) -> list[StudyPoint]:
                     accuracy=statistics.fmean(accuracies),
                     sd=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
                     seeds=len(accuracies),
-                    trials=tuple(group),
+                    trials=group,
                 )
             )
     return points

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Literal, Protocol, Self
 
 from bitjoule.search.accuracy_key import AccuracyKeys
 from bitjoule.search.evaluation import Evaluation, Stopped
+from bitjoule.search.disk import room_needed
 from bitjoule.search.executor import Executor, InProcess
 from bitjoule.search.executor_processes import Processes
 from bitjoule.search.grid import check_size, grid
@@ -27,7 +29,8 @@ from bitjoule.search.points import Comparison, Front, StudyPoint, compare_famili
 from bitjoule.search.progress import ProgressEvent
 from bitjoule.search.report_data import report_data
 from bitjoule.search.space import Candidate
-from bitjoule.search.store import Store
+from bitjoule.search.store import Store, stored
+from bitjoule.search.stored_graphs import StoredGraphs
 from bitjoule.search.study_directory import (
     StudyError,
     check_unchanged,
@@ -36,9 +39,10 @@ from bitjoule.search.study_directory import (
     write_frozen,
 )
 from bitjoule.search.study_file import StudyFile, parse_study_file
+from bitjoule.search.study_hardware import hardware_labels
 from bitjoule.search.study_tables import write_best, write_front, write_trials
 from bitjoule.search.study_trials import stored_trials
-from bitjoule.search.study_yaml import YamlText, read_yaml
+from bitjoule.search.study_yaml import StudyFileError, YamlText, read_yaml
 from bitjoule.search.trial import CostFunction, EvaluatorSpec, Json, Split, Trial
 from bitjoule.workload import Graph
 
@@ -57,6 +61,10 @@ class Join(Protocol):
 
     def graph(self, candidate: Candidate) -> Graph:
         """The network of a candidate as a graph."""
+        ...
+
+    def graph_content(self, file: StudyFile) -> Json:
+        """Everything that decides `graph` besides the topology: a stored graph is found by it."""
         ...
 
     def data_card(self, file: StudyFile) -> Json:
@@ -84,12 +92,14 @@ class DryRun:
             f"{self.stored} stored, {self.to_train} to train"
         )
         if self.parents:
-            text += f" and {self.parents} float32 parents"
+            text += f" and {self.parents} float32 parent{'s' * (self.parents != 1)}"
         if self.estimate_s is None:
             return text if not self.to_train else f"{text} (nothing timed yet)"
         minutes = max(1, round(self.estimate_s / 60))
         spoken = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-        return f"{text} (about {spoken} on {self.workers} workers, from {self.timed_epochs} timed epochs)"
+        workers = f"{self.workers} worker{'s' * (self.workers != 1)}"
+        epochs = f"{self.timed_epochs} timed epoch{'s' * (self.timed_epochs != 1)}"
+        return f"{text} (about {spoken} on {workers}, from {epochs})"
 
 
 @dataclass(frozen=True)
@@ -151,11 +161,13 @@ class Study:
             from bitjoule.hardware import presets as preset_names
 
             presets = preset_names()
-        frozen = frozen_file(folder, STORE)
+        frozen = None if fresh and config is not None else _frozen(folder, config is not None)
         if config is not None:
             text = read_yaml(Path(config))
             file = parse_study_file(text, Path(config).parent, presets)
-            if frozen is not None and not fresh:
+            if cost_function is None:
+                hardware_labels(file, text, _content_hash)
+            if frozen is not None:
                 check_unchanged(folder, frozen[0], file)
         elif frozen is not None:
             file, text = frozen
@@ -185,20 +197,12 @@ class Study:
         if self._fresh:
             move_aside(self.path, LOCK)
             self._fresh = False
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = StudyLock(self.path / LOCK)
-        try:
-            store = Store(self.path / STORE)
-            try:
-                runner = self._executor(executor, workers)
-                try:
-                    self._run(join, store, runner, progress or _ignore, retry_failed)
-                finally:
-                    runner.close()
-            finally:
-                store.close()
-        finally:
-            lock.close()
+        with ExitStack() as open_now, room_needed(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            open_now.enter_context(closing(StudyLock(self.path / LOCK)))
+            store = open_now.enter_context(closing(Store(self.path / STORE)))
+            runner = open_now.enter_context(closing(self._executor(executor, workers)))
+            self._run(join, store, runner, progress or _ignore, retry_failed)
         return self.status()
 
     def trials(self) -> list[Trial]:
@@ -252,19 +256,22 @@ class Study:
 
     def dry_run(self, workers: int | None = None) -> DryRun:
         """What a run would find stored and what it would train; writes nothing."""
-        keys = self._keys(self._needed_join())
+        join = self._needed_join()
         space = self.file.candidates()
         check_size(space, self.file.limits.max_trials)
         seeds = self.file.seeds(self.file.accuracy.seeds_search)
-        wanted = {keys.key(candidate, seed, "validation") for candidate in space for seed in seeds}
-        parents = {
-            keys.key(candidate.with_scheme(keys.float32), seed, "validation")
-            for candidate in space
-            for seed in seeds
-            if keys.has_parents and not candidate.scheme.is_float32
-        }
-        with _reading(self.path) as store:
-            rows = {} if store is None or self._fresh else {row.key: row for row in store.accuracies()}
+        with nullcontext() if self._fresh else _reading(self.path) as old:
+            costs = self._costs(join, old, keep=False)
+            hardware_labels(self.file, self._text, costs.hardware_hash)
+            keys = self._keys(join, join.data_card(self.file), costs)
+            wanted = {keys.key(candidate, seed, "validation") for candidate in space for seed in seeds}
+            parents = {
+                keys.key(candidate.with_scheme(keys.float32), seed, "validation")
+                for candidate in space
+                for seed in seeds
+                if keys.has_parents and not candidate.scheme.is_float32
+            }
+            rows = {} if old is None else {row.key: row for row in old.accuracies()}
         done = {name for name, row in rows.items() if row.done}
         missing = [name for name in wanted if name not in done]
         missing_parents = [name for name in parents if name not in done and name not in wanted]
@@ -293,11 +300,11 @@ class Study:
     def export_tables(self, folder: str | os.PathLike[str] | None = None) -> list[Path]:
         """Write front.csv, trials.parquet and best/NN-scheme/ (default: into the study)."""
         target = Path(folder) if folder is not None else self.path
-        target.mkdir(parents=True, exist_ok=True)
         paths = [target / "front.csv", target / "trials.parquet", target / "best"]
-        with _reading(self.path) as store:
+        with _reading(self.path) as store, room_needed(target):
             if store is None:
                 raise StudyError(f"study {self.file.name!r} has no trials yet: run it first")
+            target.mkdir(parents=True, exist_ok=True)
             trials = stored_trials(store, _labels(store))
             fronts = [select_front(points_of(trials, name), name) for name in self.hardware_names]
             write_front(paths[0], fronts)
@@ -349,13 +356,12 @@ class Study:
         watch: Callable[[ProgressEvent], None],
         retry_failed: bool,
     ) -> None:
+        costs = self._costs(join, store)
+        labels = hardware_labels(self.file, self._text, costs.hardware_hash)
         card = join.data_card(self.file)
-        costs = self._costs(join)
-        keys = self._keys(join, card)
-        sources = self.file.hardware_sources()
-        named = list(zip(sources, self.hardware_names, strict=True))
-        hashes = {costs.hardware_hash(source): name for source, name in named}
-        self._begin(store, card, hashes)
+        keys = self._keys(join, card, costs)
+        named = list(zip(self.file.hardware_sources(), self.hardware_names, strict=True))
+        self._begin(store, card, labels)
         jobs = Jobs(
             store,
             executor,
@@ -437,22 +443,21 @@ class Study:
             raise StudyError("this study was opened for reading: to run it, open it with join=")
         return self._join
 
-    def _costs(self, join: Join) -> CostFunction:
+    def _costs(self, join: Join, store: Store | None, *, keep: bool = True) -> CostFunction:
         if self._cost_function is not None:
             return self._cost_function
         from bitjoule.search.network_cost import NetworkCost
 
-        return NetworkCost(join.graph)
+        return NetworkCost(StoredGraphs(join.graph, join.graph_content(self.file), store, keep=keep))
 
-    def _keys(self, join: Join, card: Json | None = None) -> AccuracyKeys:
+    def _keys(self, join: Join, card: Json, costs: CostFunction) -> AccuracyKeys:
         parents = self.file.accuracy.init == "parent"
-        found = join.data_card(self.file) if card is None else card
         return AccuracyKeys(
             self.file,
             join.evaluator(self.file),
             join.evaluator(self.file.parent_file()) if parents else None,
-            self._costs(join),
-            str(found["manifest_hash"]),
+            costs,
+            str(card["manifest_hash"]),
         )
 
     def _hardware(self, name: str | None) -> str:
@@ -471,26 +476,34 @@ class Study:
                 raise ValueError(f"no family {name!r} in {self.path.name}; families: {listed}")
 
 
-class _reading:
+def _reading(path: Path) -> AbstractContextManager[Store | None]:
     """The store of a study for reading, or None where there is none yet."""
+    return stored(path / STORE)
 
-    def __init__(self, path: Path) -> None:
-        self._file = path / STORE
-        self._store: Store | None = None
 
-    def __enter__(self) -> Store | None:
-        self._store = Store(self._file, create=False) if self._file.exists() else None
-        return self._store
-
-    def __exit__(self, *error: object) -> None:
-        if self._store is not None:
-            self._store.close()
+def _frozen(folder: Path, replaceable: bool) -> tuple[StudyFile, YamlText] | None:
+    """The study file that was run last; one that cannot be read may be moved aside when there is another."""
+    try:
+        return frozen_file(folder, STORE)
+    except StudyFileError as error:
+        if not replaceable:
+            raise
+        raise StudyError(
+            f"{folder} holds a study file that this bitjoule cannot read: use --fresh to move the study aside "
+            f"and begin anew, or give another directory\n{error}"
+        ) from error
 
 
 def _labels(store: Store) -> dict[str, str]:
     text = store.meta("hardware")
     labels: dict[str, str] = {} if text is None else json.loads(text)
     return labels
+
+
+def _content_hash(hardware: str) -> str:
+    from bitjoule.hardware import load
+
+    return load(hardware).hash
 
 
 def _ignore(event: ProgressEvent) -> None:
