@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.read_only import read_only_folder
+
+__all__ = ["WriteStudy", "read_only_folder", "write_study"]
+
 STUDY = """\
 bitjoule: 1
 name: toy

@@ -1,14 +1,16 @@
 """The store: schema, durability settings, refusals, full disks."""
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bitjoule.search.lock import StudyLock, file_system_of, refuse_network_file_system
-from bitjoule.search.store import AccuracyRow, DiskFullError, Store, StoreError, TrialRow
+from bitjoule.search.store import AccuracyRow, DiskFullError, Store, StoreError, TrialRow, stored
 from bitjoule.search.trial import CostRecord, Failure
+from tests.read_only import ReadOnlyFolder
 
 ROW = AccuracyRow("k1", {"seed": 0}, 0.5, 0.1, {"a": 1}, None, 1, 0, 2.5, "cpu", "host", "ab")
 FAILED = replace(ROW, accuracy=None, loss=None, failure=Failure("crashed", "gone"), weights_sha256=None)
@@ -137,3 +139,102 @@ def test_network_file_systems_are_refused(tmp_path: Path) -> None:
         "put the study on a local disk, workers may be remote"
     )
     refuse_network_file_system(tmp_path)
+
+
+def damage(path: Path, at: int, count: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xa5" * count)
+
+
+def test_a_damaged_file_is_told_as_one_by_every_read(store: Store, tmp_path: Path) -> None:
+    store.put_accuracy(ROW)
+    store.put_cost("c1", {"x": 1}, COST)
+    store.put_trials([TRIAL])
+    store.set_meta("directory", "/here")
+    store.close()
+    path = tmp_path / "study.sqlite"
+    damage(path, 4096, path.stat().st_size - 4096)  # every page but the schema's
+    for read_only in (False, True):
+        again = Store(path, create=False, read_only=read_only)
+        reads: list[Callable[[], object]] = [
+            *(again.trials, again.accuracies, again.events, again.count_trials),
+            *(lambda: again.meta("directory"), lambda: again.cost("c1"), lambda: again.accuracy("k1")),
+        ]
+        for read in reads:
+            with pytest.raises(StoreError) as caught:
+                read()
+            assert str(caught.value) == (
+                f"{path} is damaged (database disk image is malformed): put a copy of it back, or move it "
+                "away and run the study again; trainings that are finished in checkpoints/ are not repeated"
+            )
+        again.close()
+
+
+def test_a_damaged_document_or_a_missing_table_is_told(store: Store, tmp_path: Path) -> None:
+    store.put_accuracy(ROW)
+    store.put_cost("c1", {"x": 1}, COST)
+    store.connection.execute("UPDATE accuracy SET payload='{'")
+    store.connection.execute("UPDATE cost SET breakdown=x'00'")
+    store.connection.execute("DROP TABLE event")
+    reads: list[Callable[[], object]] = [store.accuracies, lambda: store.cost("c1"), store.events]
+    for read in reads:
+        with pytest.raises(StoreError, match=r"study\.sqlite is damaged \(.*put a copy of it back"):
+            read()
+
+
+def test_a_locked_file_is_told(store: Store, tmp_path: Path) -> None:
+    store.connection.execute("PRAGMA busy_timeout=1")
+    other = Store(tmp_path / "study.sqlite")
+    with other.transaction():
+        other.put_accuracy(ROW)
+        with pytest.raises(StoreError, match="is locked by another program .*: close that program and run"):
+            store.put_accuracy(FAILED)
+
+
+def test_reading_leaves_nothing_and_sees_what_a_writer_commits(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "study.sqlite"
+    store.put_accuracy(ROW)
+    with stored(path) as reader:
+        assert reader is not None
+        assert reader.accuracies() == [ROW]  # it is in the writer's journal only
+        with pytest.raises(StoreError, match="attempt to write a readonly database"):
+            reader.set_meta("a", "b")
+    store.close()
+    content = path.read_bytes()
+    with stored(path) as reader:
+        assert reader is not None
+        assert reader.accuracies() == [ROW]
+    assert [file.name for file in tmp_path.iterdir()] == ["study.sqlite"]
+    assert path.read_bytes() == content
+    with stored(tmp_path / "none.sqlite") as none:
+        assert none is None
+
+
+def test_a_store_in_a_read_only_folder_is_read(read_only_folder: ReadOnlyFolder) -> None:
+    folder = read_only_folder.path
+    store = Store(folder / "study.sqlite")
+    store.put_accuracy(ROW)
+    store.close()
+    with read_only_folder.locked():
+        with stored(folder / "study.sqlite") as reader:
+            assert reader is not None
+            assert reader.accuracies() == [ROW]
+        with pytest.raises(StoreError, match="cannot be written .*: make its folder writable, or copy the"):
+            Store(folder / "study.sqlite").put_accuracy(ROW)
+
+
+def test_a_journal_that_cannot_be_read_is_not_passed_over(read_only_folder: ReadOnlyFolder) -> None:
+    folder = read_only_folder.path
+    store = Store(folder / "study.sqlite")
+    store.put_accuracy(ROW)
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    store.close()
+    for name in ("study.sqlite", "study.sqlite-wal"):  # a killed driver's study, copied without its -shm
+        (folder / name).write_bytes(kept[name])
+    with read_only_folder.locked(), pytest.raises(StoreError) as caught, stored(folder / "study.sqlite"):
+        pass
+    assert str(caught.value) == (
+        f"{folder}/study.sqlite was not closed properly, and its journal cannot be read in a folder that is "
+        "read-only or full: copy the study to a folder that can be written"
+    )

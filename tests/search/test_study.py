@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -198,14 +199,38 @@ def test_too_many_failures_stop_the_study(write_study: WriteStudy) -> None:
     assert study.status().failed == 6
 
 
-def test_a_full_disk_in_a_worker_stops_without_a_failure(write_study: WriteStudy) -> None:
-    config = write_study()
-    study = opened(config, ToyJoin({"faults": {"n_A 2 F_A 2 n_B 1 F_B 2 ": "disk"}}))
-    with pytest.raises(DiskFullError, match="could not write its checkpoint"):
-        study.run()
-    assert study.status().failed == 0
-    assert 0 < study.status().done < 24
-    assert opened(config).run().done == 24
+@pytest.mark.parametrize("executor", ["in_process", "processes"])
+@pytest.mark.parametrize(
+    ("fault", "part"), [("disk", "w4a4 n_A 2"), ("full", "w4a4 n_A 2"), ("full", "float32 n_A 2")]
+)
+def test_a_full_disk_stops_and_fails_nothing(
+    write_study: WriteStudy, fault: str, part: str, executor: str
+) -> None:
+    config = write_study(accuracy=PARENTS, filters="[2, 4]")
+    study = opened(config, ToyJoin({"faults": {f"{part} F_A 2 n_B 1 F_B 2 ": fault}}))
+    with pytest.raises(DiskFullError, match=r"could not write its checkpoint \(.*make room and run the same"):
+        study.run(executor)  # type: ignore[arg-type]
+    store = Store(study.path / "study.sqlite")
+    assert all(row.done for row in store.accuracies())
+    store.close()
+    status = opened(config).run()
+    assert (status.done, status.failed, status.trials) == (24, 0, 24)
+
+
+def test_tables_without_room_are_told_as_a_full_disk(write_study: WriteStudy, tmp_path: Path) -> None:
+    study = opened(write_study())
+    study.run()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(
+            DiskFullError, match=r"front\.csv could not be written \(File too large\): the disk"
+        ):
+            study.export_tables(tmp_path / "tables")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "tables").iterdir()) == []
+    assert len(study.export_tables(tmp_path / "tables")) == 3
 
 
 def test_other_networks_and_data_are_refused(write_study: WriteStudy) -> None:

@@ -7,11 +7,15 @@ layer per block. Settings in the evaluator's config make it slow, noisy or fault
 import json
 import math
 import os
+import resource
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
 
 from bitjoule.search.space import Candidate
 from bitjoule.search.study_file import StudyFile
@@ -146,6 +150,8 @@ def _misbehave(fault: str, workdir: Path) -> None:
         raise MemoryError("needs 400 GiB")
     if fault == "disk":
         raise OSError(28, "No space left on device")
+    if fault == "full":
+        _save_without_room(workdir / "weights.safetensors")
     if fault == "once":  # crashes the first time only
         mark = workdir / "crashed"
         if mark.exists():
@@ -162,6 +168,17 @@ def _misbehave(fault: str, workdir: Path) -> None:
     if fault == "hang":
         while True:
             time.sleep(0.05)
+
+
+def _save_without_room(path: Path) -> None:
+    """What safetensors raises when its file may not grow: no OSError, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        save_file({"weight": np.zeros(100_000, np.float32)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        path.unlink(missing_ok=True)
 
 
 def toy_evaluator(config: dict[str, object]) -> ToyEvaluator:

@@ -1,5 +1,8 @@
 """Checkpoints: exact there and back, atomic, no pickle."""
 
+import errno
+import resource
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -104,3 +107,28 @@ def test_a_fresh_optimizer_has_nothing_to_restore(mlp):
 def test_write_json_is_stable(tmp_path):
     write_json(tmp_path / "a.json", {"b": 1, "a": [1.5]})
     assert (tmp_path / "a.json").read_text() == '{\n "a": [\n  1.5\n ],\n "b": 1\n}\n'
+
+
+@pytest.mark.parametrize("write", ["checkpoint", "weights"])
+def test_a_full_disk_is_an_os_error_and_leaves_the_old_file(tmp_path, write):
+    path = tmp_path / "weights.safetensors"
+
+    def save(count):
+        tensors = {"a": torch.zeros(count)}
+        if write == "weights":
+            save_weights(path, tensors)
+        else:
+            save_checkpoint(path, Checkpoint({}, {"model": tensors}))
+
+    save(1)
+    old = path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))  # safetensors really finds no room
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            save(100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+    assert path.read_bytes() == old
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -8,17 +8,18 @@ trials are what the method's replay makes of them and can be rebuilt.
 from __future__ import annotations
 
 import json
-import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from bitjoule import __version__
+from bitjoule.search.disk import DiskFullError, StoreError
 from bitjoule.search.key import canonical_json
+from bitjoule.search.store_connection import damaged, open_to_read, open_to_write, told
 from bitjoule.search.store_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, TRIAL_COLUMNS
 from bitjoule.search.trial import CostRecord, Failure, Json
 
@@ -28,22 +29,14 @@ __all__ = [
     "Store",
     "StoreError",
     "TrialRow",
+    "stored",
     "utc_now",
 ]
-
 
 DETAILS = ("cost", "formats")
 """Long parts of a breakdown: one entry per layer."""
 
 HEAD_BYTES = 1 << 12
-
-
-class StoreError(Exception):
-    """The store cannot be opened, locked or written; the text names the remedy."""
-
-
-class DiskFullError(StoreError):
-    """No room left for the study; everything committed before is intact."""
 
 
 @dataclass(frozen=True)
@@ -92,25 +85,33 @@ class TrialRow:
 class Store:
     """`study.sqlite`; a context of `transaction()` commits once at its end.
 
+    Args:
+        create: make the file when it is missing.
+        read_only: nothing is written, so that a study on a read-only disk can be read.
+
     Raises:
-        StoreError: not a bitjoule study, or of a newer version.
+        StoreError: not a bitjoule study, of a newer version, damaged, or locked.
         DiskFullError: the disk is full.
     """
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
+    def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
         self.path = path
-        if not create and not path.exists():
+        if not path.exists() and (read_only or not create):
             raise StoreError(f"no study at {path.parent}: {path.name} is missing")
         self._inside = False
-        with self._told():
-            self.connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-            self.connection.execute("PRAGMA busy_timeout=30000")
-            self.connection.execute("PRAGMA foreign_keys=ON")
-            if self._is_new():
-                self._create()
-            self._check_identity()
-            self.connection.execute("PRAGMA journal_mode=WAL")
-            self.connection.execute("PRAGMA synchronous=FULL")
+        with told(path):
+            self.connection = open_to_read(path) if read_only else open_to_write(path)
+        try:
+            with told(path):
+                if not read_only and self._is_new():
+                    self._create()
+                self._check_identity()
+                if not read_only:
+                    self.connection.execute("PRAGMA journal_mode=WAL")
+                    self.connection.execute("PRAGMA synchronous=FULL")
+        except BaseException:
+            self.connection.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
@@ -122,7 +123,7 @@ class Store:
         if self._inside:
             yield
             return
-        with self._told():
+        with told(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             self._inside = True
             try:
@@ -137,8 +138,8 @@ class Store:
 
     def meta(self, name: str) -> str | None:
         """A value of the table `meta`, or None."""
-        row = self.connection.execute("SELECT value FROM meta WHERE key=?", (name,)).fetchone()
-        return None if row is None else cast(str, row[0])
+        rows = self._rows("SELECT value FROM meta WHERE key=?", (name,))
+        return cast(str, rows[0][0]) if rows else None
 
     def set_meta(self, name: str, value: str) -> None:
         """Write a value of the table `meta`."""
@@ -225,14 +226,13 @@ class Store:
 
     def trials(self) -> list[TrialRow]:
         """Every stored trial by number."""
-        rows = self.connection.execute(
-            f"SELECT {','.join(TRIAL_COLUMNS[:-2])} FROM trial ORDER BY number"
-        ).fetchall()
-        return [TrialRow(row[0], json.loads(row[1]), *row[2:]) for row in rows]
+        rows = self._rows(f"SELECT {','.join(TRIAL_COLUMNS[:-2])} FROM trial ORDER BY number")
+        with self._decoded():
+            return [TrialRow(row[0], json.loads(row[1]), *row[2:]) for row in rows]
 
     def count_trials(self) -> dict[str, int]:
         """Number of trials by status."""
-        return dict(self.connection.execute("SELECT status, COUNT(*) FROM trial GROUP BY status").fetchall())
+        return dict(self._rows("SELECT status, COUNT(*) FROM trial GROUP BY status"))
 
     def drop_trials(self, *, from_number: int = 0) -> None:
         """Forget trials, before a replay numbers them anew or after it has made fewer of them."""
@@ -249,35 +249,50 @@ class Store:
 
     def events(self) -> list[tuple[str, str | None, str]]:
         """(kind, accuracy key, detail) of every event, oldest first."""
-        return self.connection.execute("SELECT kind, accuracy_key, detail FROM event ORDER BY id").fetchall()
+        return self._rows("SELECT kind, accuracy_key, detail FROM event ORDER BY id")
 
     def _cost(self, key: str, unpack: Callable[[bytes], Json]) -> CostRecord | None:
-        row = self.connection.execute(
+        rows = self._rows(
             "SELECT energy_pj, latency_cycles, dram_pj, breakdown, reason FROM cost WHERE key=?", (key,)
-        ).fetchone()
-        if row is None:
+        )
+        if not rows:
             return None
-        energy, latency, dram, breakdown, reason = row
-        return CostRecord(energy, latency, dram, unpack(breakdown), reason)
+        energy, latency, dram, breakdown, reason = rows[0]
+        with self._decoded():
+            return CostRecord(energy, latency, dram, unpack(breakdown), reason)
 
     def _accuracies(self, where: str, values: Sequence[object]) -> list[AccuracyRow]:
-        rows = self.connection.execute(
+        rows = self._rows(
             "SELECT key, payload, accuracy, loss, metrics, failure, attempts, seed, wall_s, device, host, "
             f"weights_sha256 FROM accuracy {where}",
             values,
-        ).fetchall()
-        return [
-            AccuracyRow(
-                key,
-                json.loads(payload),
-                accuracy,
-                loss,
-                json.loads(metrics or "{}"),
-                None if failure is None else Failure.from_json(json.loads(failure)),
-                *rest,
-            )
-            for key, payload, accuracy, loss, metrics, failure, *rest in rows
-        ]
+        )
+        with self._decoded():
+            return [
+                AccuracyRow(
+                    key,
+                    json.loads(payload),
+                    accuracy,
+                    loss,
+                    json.loads(metrics or "{}"),
+                    None if failure is None else Failure.from_json(json.loads(failure)),
+                    *rest,
+                )
+                for key, payload, accuracy, loss, metrics, failure, *rest in rows
+            ]
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query; every read goes through here, so that a damaged file is told as one."""
+        with told(self.path):
+            return self.connection.execute(query, tuple(values)).fetchall()
+
+    @contextmanager
+    def _decoded(self) -> Iterator[None]:
+        """Documents inside are read back from their columns."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, zlib.error) as error:
+            raise damaged(self.path, error) from error
 
     def _is_new(self) -> bool:
         return not self.connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
@@ -291,7 +306,9 @@ class Store:
 
     def _check_identity(self) -> None:
         if self.connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise StoreError(f"{self.path} is not the store of a bitjoule study")
+            raise StoreError(
+                f"{self.path} is not the store of a bitjoule study: move it away, or give another folder"
+            )
         version = self.connection.execute("PRAGMA user_version").fetchone()[0]
         if version != SCHEMA_VERSION:
             raise StoreError(
@@ -299,21 +316,18 @@ class Store:
                 "use the bitjoule that wrote it"
             )
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn errors of SQLite into errors that say what to do."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            name = getattr(error, "sqlite_errorname", "")
-            if name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR"):
-                raise DiskFullError(
-                    f"{self.path} could not be written ({error}): the disk is full or failing; what was "
-                    "stored before is intact; make room and run the same command to go on"
-                ) from error
-            if name == "SQLITE_NOTADB":
-                raise StoreError(f"{self.path} is not the store of a bitjoule study") from error
-            raise StoreError(f"{self.path}: {error}") from error
+
+@contextmanager
+def stored(path: Path) -> Iterator[Store | None]:
+    """The store of a study for reading, or None where nothing was stored yet."""
+    if not path.exists() or not path.stat().st_size:
+        yield None
+        return
+    store = Store(path, create=False, read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def utc_now() -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bitjoule.search.disk import room_needed
 from bitjoule.search.lock import StudyLock
-from bitjoule.search.store import Store
+from bitjoule.search.store import stored
 from bitjoule.search.study_file import StudyFile, parse_study_file
 from bitjoule.search.study_yaml import YamlText, read_yaml
 
@@ -31,12 +32,9 @@ def frozen_file(folder: Path, store: str) -> tuple[StudyFile, YamlText] | None:
     """The study file that was run last in `folder`, or None."""
     if not (folder / FROZEN).exists():
         return None
-    text = read_yaml(folder / FROZEN)
-    directory = None
-    if (folder / store).exists():
-        opened = Store(folder / store, create=False)
-        directory = opened.meta("directory")
-        opened.close()
+    text = read_yaml(folder / FROZEN, name=str(folder / FROZEN))
+    with stored(folder / store) as opened:
+        directory = None if opened is None else opened.meta("directory")
     return parse_study_file(text, folder if directory is None else Path(directory)), text
 
 
@@ -81,10 +79,15 @@ def write_frozen(folder: Path, text: YamlText) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename: readers see the old file or the new one."""
+    """Temporary file, fsync, rename: readers see the old file or the new one; DiskFullError without room."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with room_needed(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise

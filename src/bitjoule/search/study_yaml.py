@@ -115,25 +115,26 @@ class YamlText:
         self.faults.append(f"{self.name}:{line + 1}: {text}")
 
 
-def read_yaml(path: Path) -> YamlText:
-    """The document of a file.
+def read_yaml(path: Path, name: str | None = None) -> YamlText:
+    """The document of a file; its faults call it `name`, or by the name of the file.
 
     Raises:
         StudyFileError: no file, a folder, over 1 MiB, not UTF-8, not YAML, or YAML that is refused.
     """
+    name = path.name if name is None else name
     if path.is_dir():
-        raise StudyFileError([f"{path.name}: is a folder, not a study file"])
+        raise StudyFileError([f"{name}: is a folder, not a study file"])
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise StudyFileError([_missing(path)]) from None
     except OSError as error:
-        raise StudyFileError([f"{path.name}: cannot be read: {error.strerror}"]) from None
+        raise StudyFileError([f"{name}: cannot be read: {error.strerror}"]) from None
     try:
-        return YamlText(path.name, content.decode())
+        return YamlText(name, content.decode())
     except UnicodeDecodeError as error:
-        raise StudyFileError([f"{path.name}: not UTF-8 text (byte {error.start})"]) from None
+        raise StudyFileError([f"{name}: not UTF-8 text (byte {error.start})"]) from None
 
 
 def place_text(place: Place) -> str:

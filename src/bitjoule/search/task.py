@@ -5,7 +5,6 @@ No code and no objects cross a process border. `run_task` is what every executor
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import importlib
 import math
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from bitjoule.search.disk import is_disk_full
 from bitjoule.search.space import Candidate
 from bitjoule.search.trial import AccuracyEvaluator, Budget, EvaluatorSpec, Failure, FailureKind, Json, Split
 
@@ -146,7 +146,7 @@ def run_task(task: Task, ticket: int, evaluators: Evaluators, stop: Callable[[],
     except SystemExit as error:
         failure = Failure("crashed", f"the evaluator called exit({error.code})", "SystemExit", _last_lines())
     except Exception as error:
-        disk_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        disk_full = is_disk_full(error)
         failure = _failure(error)
     cancelled = failure is not None and stop()
     return Outcome(

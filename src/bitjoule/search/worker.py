@@ -7,6 +7,7 @@ standard input means that the driver is gone: the worker exits at once and leave
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -35,8 +36,9 @@ def main() -> None:
         ticket, task = tasks.get()
         _answer(answers, {"started": ticket})
         outcome = run_task(task, ticket, evaluators, stop.is_set)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # no room for the log: the outcome says what happened
+            sys.stdout.flush()
+            sys.stderr.flush()
         _answer(answers, {"outcome": outcome.to_json()})
 
 

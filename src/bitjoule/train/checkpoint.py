@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 SCHEMA = "bitjoule.checkpoint/1"
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 class CheckpointError(ValueError):
@@ -54,17 +57,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         for key, tensor in tensors.items()
     }
     metadata = {"schema": SCHEMA, "document": json.dumps(checkpoint.document, allow_nan=True)}
-    partial = path.with_name(path.name + ".partial")
-    save_file(flat, partial, metadata=metadata)
-    _replace(partial, path)
+    _save(path, flat, metadata)
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     """Write a state dict as plain safetensors, atomically; `zoo.load_weights` reads it."""
     flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(flat, partial)
-    _replace(partial, path)
+    _save(path, flat, None)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -109,9 +108,34 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 def write_json(path: Path, document: Mapping[str, object]) -> None:
     """Write a JSON document atomically."""
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    with _written_beside(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None) -> None:
+    """safetensors tells a full disk in a text: say it as the OSError it was."""
+    with _written_beside(path) as partial:
+        try:
+            save_file(dict(tensors), partial, metadata=metadata)
+        except SafetensorError as error:
+            found = OS_ERROR.search(str(error))
+            if found is None:
+                raise
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+
+
+@contextmanager
+def _written_beside(path: Path) -> Iterator[Path]:
+    """A name to write to; renamed to `path` at the end, removed when the writing failed."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    _replace(partial, path)
+    try:
+        yield partial
+        _replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _replace(partial: Path, path: Path) -> None:
