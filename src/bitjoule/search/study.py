@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Literal, Protocol, Self
 
 from bitjoule.search.accuracy_key import AccuracyKeys
-from bitjoule.search.evaluation import Evaluation, Stopped
 from bitjoule.search.disk import room_needed
+from bitjoule.search.evaluation import Evaluation, Stopped
 from bitjoule.search.executor import Executor, InProcess
 from bitjoule.search.executor_processes import Processes
 from bitjoule.search.grid import check_size, grid
@@ -44,6 +45,7 @@ from bitjoule.search.study_tables import write_best, write_front, write_trials
 from bitjoule.search.study_trials import stored_trials
 from bitjoule.search.study_yaml import StudyFileError, YamlText, read_yaml
 from bitjoule.search.trial import CostFunction, EvaluatorSpec, Json, Split, Trial
+from bitjoule.search.unfinished import NothingFinishedError, unfinished_text
 from bitjoule.workload import Graph
 
 __all__ = ["DryRun", "Join", "Study", "StudyStatus"]
@@ -212,12 +214,18 @@ class Study:
 
     def points(self, hardware: str | None = None, family: str | None = None) -> list[StudyPoint]:
         """Finished candidates on one hardware (default: the first), averaged over seeds."""
-        name = self._hardware(hardware)
-        points = points_of(self.trials(), name)
+        name, trials = self._hardware(hardware), self.trials()
+        points = points_of(trials, name)
         if family is None:
             return points
-        self._check_families(points, family)
+        self._check_families(trials, name, family)
         return [point for point in points if point.family == family]
+
+    def unfinished(self, hardware: str | None = None, family: str | None = None) -> str | None:
+        """Why there is no point (of one family) on one hardware (default: the first), or None."""
+        name, trials = self._hardware(hardware), self.trials()
+        self._check_known(trials, *(() if family is None else (family,)))
+        return unfinished_text(trials, name, family)
 
     def front(
         self, hardware: str | None = None, family: str | None = None, split: Split = "validation"
@@ -228,14 +236,19 @@ class Study:
     def compare(
         self, a: str, b: str, hardware: str | None = None, *, attained: bool = False, bootstrap: int = 0
     ) -> Comparison:
-        """Iso-accuracy saving of family `a` over family `b`; `bootstrap` replicates give an interval."""
-        points = self.points(hardware)
-        self._check_families(points, a, b)
+        """Iso-accuracy saving of family `a` over family `b`; `bootstrap` replicates give an interval.
+
+        Raises:
+            ValueError: a family or a hardware that the study has not.
+            NothingFinishedError: a family of which no trial is finished on that hardware.
+        """
+        name, trials = self._hardware(hardware), self.trials()
+        self._check_families(trials, name, a, b)
         return compare_families(
-            points,
+            points_of(trials, name),
             a,
             b,
-            self._hardware(hardware),
+            name,
             attained=attained,
             n_boot=bootstrap,
             n_images=self.validation_images,
@@ -298,7 +311,10 @@ class Study:
         )
 
     def export_tables(self, folder: str | os.PathLike[str] | None = None) -> list[Path]:
-        """Write front.csv, trials.parquet and best/NN-scheme/ (default: into the study)."""
+        """Write front.csv, trials.parquet and best/NN-scheme/ (default: into the study).
+
+        Weights that are nowhere any more are told on stderr, one line each.
+        """
         target = Path(folder) if folder is not None else self.path
         paths = [target / "front.csv", target / "trials.parquet", target / "best"]
         with _reading(self.path) as store, room_needed(target):
@@ -309,7 +325,8 @@ class Study:
             fronts = [select_front(points_of(trials, name), name) for name in self.hardware_names]
             write_front(paths[0], fronts)
             write_trials(paths[1], trials, store)
-            write_best(paths[2], fronts, store, self.path, self.file.name)
+            for line in write_best(paths[2], fronts, store, self.path, self.file.name):
+                sys.stderr.write(f"warning: {line}\n")
         return paths
 
     def report_data(self) -> Json:
@@ -468,12 +485,18 @@ class Study:
             raise ValueError(f"no hardware {name!r} in {self.path.name}; hardware: {known}")
         return name
 
-    def _check_families(self, points: list[StudyPoint], *names: str) -> None:
-        known = sorted({point.family for point in points})
+    def _check_known(self, trials: Sequence[Trial], *names: str) -> None:
+        known = sorted({trial.family for trial in trials})
         for name in names:
             if name not in known:
                 listed = ", ".join(known) or "none"
                 raise ValueError(f"no family {name!r} in {self.path.name}; families: {listed}")
+
+    def _check_families(self, trials: Sequence[Trial], hardware: str, *names: str) -> None:
+        self._check_known(trials, *names)
+        for name in names:
+            if (text := unfinished_text(trials, hardware, name)) is not None:
+                raise NothingFinishedError(text)
 
 
 def _reading(path: Path) -> AbstractContextManager[Store | None]:
@@ -489,8 +512,8 @@ def _frozen(folder: Path, replaceable: bool) -> tuple[StudyFile, YamlText] | Non
         if not replaceable:
             raise
         raise StudyError(
-            f"{folder} holds a study file that this bitjoule cannot read: use --fresh to move the study aside "
-            f"and begin anew, or give another directory\n{error}"
+            f"{folder} holds a study file that this bitjoule cannot read: use --fresh to move the study "
+            f"aside and begin anew, or give another directory\n{error}"
         ) from error
 
 

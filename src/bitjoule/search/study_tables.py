@@ -12,6 +12,7 @@ Everything is written beside its place and renamed into it.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -75,8 +76,12 @@ def write_trials(path: Path, trials: Sequence[Trial], store: Store) -> None:
     write_atomically(path, sink.getvalue().to_pybytes())
 
 
-def write_best(folder: Path, fronts: Sequence[Front], store: Store, study: Path, name: str) -> None:
-    """best/: weights, scheme and card of every candidate on a front, numbered in the order of the fronts."""
+def write_best(folder: Path, fronts: Sequence[Front], store: Store, study: Path, name: str) -> list[str]:
+    """best/: weights, scheme and card of every candidate on a front, numbered in the order of the fronts.
+
+    Weights come from the checkpoints, or else from the old best/, wherever the stored hash says they are the
+    right ones. Returns a line for each point whose weights are nowhere; its card keeps their hash.
+    """
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -84,8 +89,11 @@ def write_best(folder: Path, fronts: Sequence[Front], store: Store, study: Path,
     for front in fronts:
         for point in front:
             points.setdefault(point.candidate, []).append(point)
+    gone: list[str] = []
     for number, group in enumerate(points.values(), start=1):
-        _write_point(building / f"{number:02d}-{_word(group[0].trials[0].scheme)}", group, store, study, name)
+        place = f"{number:02d}-{_word(group[0].trials[0].scheme)}"
+        if missing := _write_point(building / place, group, store, study, name, folder):
+            gone.append(f"{folder.name}/{place}: {missing}")
     if folder.exists():
         old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         folder.rename(old)
@@ -93,19 +101,29 @@ def write_best(folder: Path, fronts: Sequence[Front], store: Store, study: Path,
         shutil.rmtree(old)
     else:
         building.rename(folder)
+    return gone
 
 
-def _write_point(folder: Path, group: Sequence[StudyPoint], store: Store, study: Path, name: str) -> None:
+def _write_point(
+    folder: Path, group: Sequence[StudyPoint], store: Store, study: Path, name: str, before: Path
+) -> str | None:
+    """The folder of one point; says what is missing. `before` is best/ as it was."""
     folder.mkdir()
     trial = group[0].trials[0]
     row = None if trial.accuracy_key is None else store.accuracy(trial.accuracy_key)
-    training = weights = None
+    training = weights = missing = None
     if row is not None:
         training = key("training", {item: value for item, value in row.payload.items() if item != "split"})
-        source = study / "checkpoints" / training / WEIGHTS
-        if row.weights_sha256 is not None and source.exists():
+        weights = row.weights_sha256
+    if training is not None and weights is not None:
+        source = _weights_of(weights, study / "checkpoints" / training / WEIGHTS, before)
+        if source is not None:
             shutil.copyfile(source, folder / WEIGHTS)
-            weights = row.weights_sha256
+        else:
+            missing = (
+                f"the weights are gone: neither checkpoints/{training}/{WEIGHTS} nor the old best/ holds "
+                f"them (sha256 {weights[:12]}...); run the study in a new folder to train them again"
+            )
     candidate = trial.candidate
     topology = "".join(f"  {item}: {value!r}\n" for item, value in candidate.topology)
     (folder / "scheme.yaml").write_text(
@@ -143,6 +161,15 @@ def _write_point(folder: Path, group: Sequence[StudyPoint], store: Store, study:
         "command": f"bitjoule export {study.name} --point {trial.number}",
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return missing
+
+
+def _weights_of(sha256: str, checkpoint: Path, before: Path) -> Path | None:
+    """The file with exactly these weights: the checkpoint, or one of the old best/."""
+    for path in (checkpoint, *sorted(before.glob(f"*/{WEIGHTS}"))):
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return path
+    return None
 
 
 def _columns(trial: Trial) -> Json:
