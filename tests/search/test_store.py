@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -157,11 +158,10 @@ def test_a_damaged_file_is_told_as_one_by_every_read(store: Store, tmp_path: Pat
     damage(path, 4096, path.stat().st_size - 4096)  # every page but the schema's
     for read_only in (False, True):
         again = Store(path, create=False, read_only=read_only)
-        reads: list[Callable[[], object]] = [
+        for read in (
             *(again.trials, again.accuracies, again.events, again.count_trials),
-            *(lambda: again.meta("directory"), lambda: again.cost("c1"), lambda: again.accuracy("k1")),
-        ]
-        for read in reads:
+            *(partial(again.meta, "directory"), partial(again.cost, "c1"), partial(again.accuracy, "k1")),
+        ):
             with pytest.raises(StoreError) as caught:
                 read()
             assert str(caught.value) == (
@@ -188,7 +188,7 @@ def test_a_locked_file_is_told(store: Store, tmp_path: Path) -> None:
     other = Store(tmp_path / "study.sqlite")
     with other.transaction():
         other.put_accuracy(ROW)
-        with pytest.raises(StoreError, match="is locked by another program .*: close that program and run"):
+        with pytest.raises(StoreError, match=r"is locked by another program .*: close that program and run"):
             store.put_accuracy(FAILED)
 
 
@@ -220,7 +220,7 @@ def test_a_store_in_a_read_only_folder_is_read(read_only_folder: ReadOnlyFolder)
         with stored(folder / "study.sqlite") as reader:
             assert reader is not None
             assert reader.accuracies() == [ROW]
-        with pytest.raises(StoreError, match="cannot be written .*: make its folder writable, or copy the"):
+        with pytest.raises(StoreError, match=r"cannot be written .*: make its folder writable, or copy the"):
             Store(folder / "study.sqlite").put_accuracy(ROW)
 
 

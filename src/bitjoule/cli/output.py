@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -36,8 +37,11 @@ FAILED = 1
 BAD_INPUT = 2
 NOTHING_FITS = 3
 SCHEMA_VERSION = 1
-EXIT_CODES = {"Infeasible": NOTHING_FITS}
+EXIT_CODES = {"Infeasible": NOTHING_FITS, "DiskFullError": FAILED, "NothingFinishedError": FAILED}
 """Errors of ours, by class name, that exit with something other than 2."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of file errors that are not the fault of what was given."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -91,21 +95,24 @@ def print_table(
 def speaking(*, verbose: bool = False) -> Iterator[None]:
     """Turn what a command raises into a line on stderr and an exit code.
 
-    Bad input (ValueError, a missing file, a missing extra) exits with 2, `CommandFailed` with its own
-    code, an interrupted study with 130 or 143, a candidate that no hardware can run with 3.
+    Bad input (ValueError, a missing file, a missing extra, a study that is locked or damaged) exits with 2,
+    a full disk with 1, `CommandFailed` with its own code, an interrupted study with 130 or 143, a candidate
+    that no hardware can run with 3. Anything else is an error of ours: one line, and exit code 1.
     """
     try:
         yield
+    except (typer.Exit, typer.Abort):
+        raise
     except CommandFailed as failure:
         _say(str(failure), verbose)
         raise typer.Exit(failure.code) from None
     except KeyboardInterrupt:
         _say("interrupted", verbose)
         raise typer.Exit(130) from None
-    except (ValueError, TypeError, KeyError, OSError, ImportError, RuntimeError) as error:
+    except Exception as error:
         if _is_ours(error):
             _say(str(error), verbose)
-            raise typer.Exit(EXIT_CODES.get(type(error).__name__, BAD_INPUT)) from None
+            raise typer.Exit(_code(error)) from None
         if verbose:
             raise
         _say(
@@ -118,6 +125,12 @@ def _is_ours(error: BaseException) -> bool:
     """Errors written for people: our own classes, plain ValueError and file errors."""
     ours = type(error).__module__.startswith("bitjoule")
     return ours or isinstance(error, OSError | ImportError) or type(error) is ValueError
+
+
+def _code(error: BaseException) -> int:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return FAILED
+    return EXIT_CODES.get(type(error).__name__, BAD_INPUT)
 
 
 def _say(text: str, verbose: bool) -> None:

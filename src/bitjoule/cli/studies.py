@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bitjoule.cli.output import (
+    FAILED,
+    NOTHING_FITS,
     CommandFailed,
     JsonOption,
     NoColorOption,
@@ -62,22 +65,44 @@ def search(
             else:
                 print(plan)
             return
+        failure = None
         try:
             _run(opened, executor, workers, retry_failed=retry_failed, quiet=quiet or as_json)
         except Interrupted as stop:
             raise CommandFailed(str(stop), stop.exit_code) from None
-        except TooManyFailuresError as failure:
-            raise CommandFailed(str(failure)) from None
+        except TooManyFailuresError as error:
+            failure = CommandFailed(str(error))
         opened.export_tables()
         page = opened.report()
         status = opened.status()
+        failure = failure or _nothing_done(opened)
         if as_json:
-            print_json("search", {"study": str(folder), "report": str(page), "status": vars(status)})
+            document = {"study": str(folder), "report": str(page), "status": vars(status)}
+            print_json("search", {**document, "failure": None if failure is None else str(failure)})
         else:
             print(
                 f"{status.name}: {status.done} done, {status.failed} failed, {status.infeasible} do not fit; "
                 f"report: {page}"
             )
+
+
+        if failure is not None:
+            raise failure
+
+
+def _nothing_done(study: Study) -> CommandFailed | None:
+    """Bad news when no hardware has a finished trial; code 3 when that is because nothing fits."""
+    names = study.hardware_names
+    told = _unfinished(study, names)
+    if len(told) < len(names):
+        return None
+    return CommandFailed("; ".join(told.values()), FAILED if study.status().failed else NOTHING_FITS)
+
+
+def _unfinished(study: Study, names: Sequence[str], family: str | None = None) -> dict[str, str]:
+    """Why there is nothing to show, for each hardware where that is so."""
+    texts = {name: study.unfinished(name, family) for name in names}
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 def _check_file(config: Path) -> None:
@@ -121,12 +146,18 @@ def front(
         data = opened.report_data()
         names = [hardware] if hardware else list(opened.hardware_names)
         lines = {name: front_lines(data, hardware=name, family=family) for name in names}
+        empty = _unfinished(opened, names, family)
         if as_json:
-            print_json(
-                "front", {"fronts": {name: [vars(line) for line in found] for name, found in lines.items()}}
-            )
+            fronts = {name: [vars(line) for line in found] for name, found in lines.items()}
+            print_json("front", {"fronts": fronts, "unfinished": empty})
+        if len(empty) == len(names):
+            raise CommandFailed("; ".join(empty.values()))
+        if as_json:
             return
         for name, found in lines.items():
+            if name in empty:
+                print(empty[name])
+                continue
             rows: list[tuple[object, ...]] = list(front_rows(found))
             print_table(f"front on {name}", FRONT_COLUMNS, rows, no_color=no_color)
 
@@ -147,12 +178,21 @@ def compare(
 
         opened = Study.open(study)
         names = [hardware] if hardware else list(opened.hardware_names)
-        found = {name: opened.compare(a, b, name, attained=attained, bootstrap=bootstrap) for name in names}
+        empty = _unfinished(opened, names, a) | _unfinished(opened, names, b)
+        if len(empty) == len(names):
+            raise CommandFailed("; ".join(empty.values()))
+        found = {
+            name: opened.compare(a, b, name, attained=attained, bootstrap=bootstrap)
+            for name in names
+            if name not in empty
+        }
         if as_json:
-            print_json("compare", {"hardware": {name: _document(c) for name, c in found.items()}})
+            documents = {name: _document(comparison) for name, comparison in found.items()}
+            print_json("compare", {"hardware": documents, "unfinished": empty})
             return
-        for name, comparison in found.items():
-            print(f"{name}: {comparison}" if len(found) > 1 else str(comparison))
+        for name in names:
+            text = empty.get(name) or (f"{name}: {found[name]}" if len(names) > 1 else str(found[name]))
+            print(text)
 
 
 def _document(comparison: Comparison) -> dict[str, object]:
@@ -175,12 +215,12 @@ def report(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Build report.html, front.csv, trials.parquet and best/ from what is stored."""
+    """Build report.html, front.csv, trials.parquet and best/ from what is stored; with -o only the page."""
     with speaking(verbose=verbose):
         from bitjoule.front_door import Study
 
         opened = Study.open(study)
-        written = opened.export_tables()
+        written = opened.export_tables() if output is None else []
         page = opened.report(output)
         if as_json:
             print_json("report", {"report": str(page), "files": [str(path) for path in written]})

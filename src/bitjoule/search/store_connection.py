@@ -51,8 +51,8 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             return connection
     if journal.exists():
         raise StoreError(
-            f"{path} was not closed properly, and its journal cannot be read in a folder that is read-only or "
-            "full: copy the study to a folder that can be written"
+            f"{path} was not closed properly, and its journal cannot be read in a folder that is read-only "
+            "or full: copy the study to a folder that can be written"
         )
     raise StoreError(f"{path} cannot be opened: check that you may read it")
 
