@@ -2,13 +2,15 @@
 
 import copy
 import inspect
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bitjoule.network import CaptureError, capture
+from bitjoule.network import CaptureError, apply_scheme, capture
+from bitjoule.workload import Graph
 from tests.network.models import (
     BatchFixed,
     Branch,
@@ -194,18 +196,114 @@ def test_functional_batch_norm_follows_train_and_eval() -> None:
         torch.testing.assert_close(net.state_dict()["0.running_mean"], model[0].running_mean)
 
 
-def test_always_active_dropout_stays_active_and_is_noted() -> None:
+def test_dropout_that_is_always_on_is_refused() -> None:
     class Forgetful(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return F.dropout(x, 0.5)
 
-    net = capture(Forgetful(), input_shape=(1, 64)).eval()
-    x = torch.ones(2, 64)
-    assert alike(net(x), net(x)) > 0
+    with pytest.raises(CaptureError, match="random numbers in forward: this dropout is on in evaluation too"):
+        capture(Forgetful(), input_shape=(1, 64))
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 6), (1, 4, 6, 6)])
+def test_functional_dropout_of_channels_follows_train_and_eval(shape: tuple[int, ...]) -> None:
+    class Channels(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            drop = F.dropout1d if x.dim() == 3 else F.dropout2d
+            return drop(x, 0.5, self.training)
+
+    net = capture(Channels(), input_shape=shape)
+    assert [node.op for node in net.graph.nodes] == ["dropout"] and net.notes == ()
+    x = torch.ones(64, *shape[1:])
+    assert torch.equal(net.eval()(x), x)
+    dropped = net.train()(x).flatten(2)
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(dropped.amin(2), dropped.amax(2))
+
+
+def test_batch_norm_with_a_cumulative_average() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.ReLU())
+    net = capture(model, input_shape=IMAGE)
+    assert [node.op for node in net.graph.nodes] == ["conv", "batch_norm", "relu"]
+    for _ in range(3):
+        x = torch.randn(4, *IMAGE[1:])
+        assert alike(net.train()(x), model.train()(x)) < 1e-6
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(net.state_dict()[key], value)
+    assert model[1].momentum is None
+
+
+def test_what_is_not_computed_is_noted_or_refused() -> None:
+    class Extra(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, x: Tensor) -> object:
+            return self.fc(x), None, 3, self.scale
+
+    net = capture(Extra(), input_shape=(1, 4))
+    assert net.graph.outputs == ("fc",)
     assert net.notes == (
-        "captured in evaluation mode, because forward itself depends on self.training: only torch.nn modules "
-        "(batch norm, dropout) behave differently in training",
+        "not computed from an input, so returned but not in the Graph: output 1, output 2, output 3",
     )
+    assert net(torch.zeros(2, 4))[1:3] == (None, 3)
+
+    class Constant(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.ones(2)
+
+    with pytest.raises(CaptureError, match="nothing it returns is computed from an input"):
+        capture(Constant(), input_shape=(1, 4))
+
+
+def test_arguments_left_at_their_defaults_are_noted() -> None:
+    class Options(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor | None = None, *, scale: float = 2.0) -> Tensor:
+            return x * scale if mask is None else x * mask
+
+    net = capture(Options(), input_shape=(1, 4))
+    assert net.notes == (
+        "arguments of forward that the example does not give are fixed: mask=None, scale=2.0",
+    )
+    both = (torch.ones(1, 4), torch.ones(1, 4))
+    assert capture(Options(), example_inputs=both).notes == (
+        "arguments of forward that the example does not give are fixed: scale=2.0",
+    )
+
+
+class Words(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(1000, 16)
+        self.fc = nn.Linear(16, 4)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.fc(self.table(ids[:, 1:].flatten(1)).mean(1))
+
+
+def test_row_numbers_of_a_table_have_no_format() -> None:
+    net = capture(Words(), example_inputs=(torch.randint(0, 1000, (1, 4)),))
+    assert net.graph.indices == {"ids", "slice", "reshape"}
+    assert Graph.from_json(net.graph.to_json()) == net.graph
+    for scheme in ("w4a4", "hpr-w4a4", "int8", "fp16"):
+        assignment = apply_scheme(net, scheme).assignment
+        assert assignment is not None
+        assert [edge.format for edge in assignment.edges()][:3] == ["index", "index", "index"]
+        assert "ids" not in {point.tensor for point in assignment.points}
+    assert net.workload("int8").tensors["ids"].bits == 32
+
+
+@pytest.mark.parametrize("use", [lambda ids: ids * 0.5, lambda ids: ids + ids, lambda ids: torch.relu(ids)])
+def test_arithmetic_on_integers_is_refused(use: Callable[[Tensor], Tensor]) -> None:
+    class Uses(nn.Module):
+        def forward(self, ids: Tensor) -> Tensor:
+            return use(ids)
+
+    with pytest.raises(CaptureError, match="it computes on integers or booleans; only an embedding may"):
+        capture(Uses(), example_inputs=(torch.randint(0, 9, (1, 4)),))
 
 
 def test_forward_that_reads_the_mode_is_captured_in_evaluation_mode() -> None:

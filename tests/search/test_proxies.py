@@ -15,6 +15,7 @@ PROXY = [4, 5, 3, 9, 8, 7]
 @dataclass(frozen=True)
 class Counted:
     macs: int
+    stored_weight: str = ""
     weight_elements: int = 10
     input_elements: int = 20
     output_elements: int = 30
@@ -47,8 +48,14 @@ def test_golden_of_the_energy_document() -> None:
     assert regret(points, second).values == pytest.approx((5.5555556, 3.3333333, 1.8181818, 1), abs=1e-7)
 
 
+def test_a_weight_that_two_layers_read_is_stored_once() -> None:
+    once, twice = proxies([Counted(1000, "a")]), proxies([Counted(1000, "a"), Counted(1000, "a")])
+    assert twice["bops"] == 2 * once["bops"]
+    assert (twice["params"], twice["model_bits"]) == (once["params"], once["model_bits"])
+
+
 def test_formulas() -> None:
-    values = proxies([Counted(1000), Counted(2000, weight_bits=8, output_elements=100)])
+    values = proxies([Counted(1000, "a"), Counted(2000, "b", weight_bits=8, output_elements=100)])
     assert tuple(values) == PROXIES
     bops = 1000 * 4 * 8 + 2000 * 8 * 8
     assert values == {

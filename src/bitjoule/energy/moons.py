@@ -9,7 +9,9 @@
 Computed layer by layer with a width per tensor: q_w weights, q_a input, q_o output, q = the width of the
 MAC (`mac_width_rule`). With one width it is the paper's form to rounding. Formats enter by their storage
 bits only. A branching network counts each tensor once; a residual add is one of the three operations per
-output (bias, batch norm, activation); pooling is free.
+output (bias, batch norm, activation); pooling is free. A weight that several layers read (one module
+called five times) is stored once: it fills the memory once, N_s in the excess s_re. Reading is counted for
+every call: main memory, and DRAM for the share that does not fit.
 
 What it is not: a memory hierarchy, a dataflow, or a schedule. Latency is ceil(N_c/p) cycles per layer,
 the array always full [assumed].
@@ -126,10 +128,18 @@ def _weight_words(layer: Layer, section: MoonsSection) -> int:
 
 
 def _fetched_share(workload: Workload, widths: dict[str, LayerWidths], section: MoonsSection) -> float:
-    """Share of every layer's weights that is fetched from DRAM: X / sum(N_s*q_w)."""
+    """Share of every layer's weights that is fetched from DRAM: X / sum(N_s*q_w), over stored words."""
     if section.on_chip_bits == "unbounded":
         return 0.0
-    total = sum(_weight_words(layer, section) * widths[layer.name].weights for layer in workload.layers)
+    weights = {
+        layer.stored_weight: layer.weight_elements * widths[layer.name].weights for layer in workload.layers
+    }
+    biases = {
+        layer.stored_bias: layer.bias_elements * widths[layer.name].weights
+        for layer in workload.layers
+        if layer.bias and section.biases_counted
+    }
+    total = sum(weights.values()) + sum(biases.values())
     excess = max(0.0, total - section.weight_share * section.on_chip_bits)
     if not excess:
         return 0.0

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import fx
 
-__all__ = ["Call", "Unsupported", "call_of", "is_fixed", "key_of", "shape_at_batch_one"]
+__all__ = ["Call", "Unsupported", "call_of", "is_fixed", "is_index", "key_of", "shape_at_batch_one"]
 
 
 class Unsupported(Exception):
@@ -47,6 +47,11 @@ def is_fixed(size: int | torch.SymInt) -> bool:
     return isinstance(size, int) or not size.node.expr.free_symbols
 
 
+def is_index(value: torch.Tensor) -> bool:
+    """True for integers and booleans: row numbers or choices, which no Format holds."""
+    return not (value.is_floating_point() or value.is_complex())
+
+
 def shape_at_batch_one(value: torch.Tensor) -> tuple[int, ...]:
     """The shape of an exported value with every symbol (they are all the batch) set to 1."""
     shape = []
@@ -82,6 +87,8 @@ def call_of(node: fx.Node) -> Call:
         if isinstance(value, fx.Node) and isinstance(value.meta.get("val"), torch.Tensor)
     }
     value = node.meta["val"]
+    if isinstance(value, tuple) and isinstance(value[0], torch.Tensor):
+        value = value[0]  # the maxima of a pool that also gives their positions
     if not isinstance(value, torch.Tensor):
         return Call(arguments, shapes, (), False)
     source = next((item for item in node.all_input_nodes if item.meta.get("val") is not None), None)

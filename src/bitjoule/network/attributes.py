@@ -20,6 +20,7 @@ __all__ = [
     "pad",
     "plain",
     "pool",
+    "reduced",
     "reshape",
     "select",
     "slice_",
@@ -125,20 +126,27 @@ def adaptive_pool(op: str, spatial: int) -> Describe:
             raise Unsupported(f"an adaptive pool from {source} to {result}: windows of unequal size")
         kernel = tuple(size // goal for size, goal in zip(source, result, strict=True))
         kernel = _rows_columns(kernel, 1)
-        return op, {"kernel": kernel, "stride": kernel, "padding": (0, 0, 0, 0), "ceil_mode": False}
+        attributes: Attributes = {"kernel": kernel, "stride": kernel, "padding": (0, 0, 0, 0)}
+        attributes["ceil_mode"] = False
+        if op == "max_pool":
+            attributes["dilation"] = (1, 1)
+        return op, attributes
 
     return describe
 
 
+def reduced(call: Call) -> tuple[int, ...]:
+    """The dimensions that a mean or sum reduces, counted from the front; none given is all."""
+    rank = len(call.shapes["self"])
+    return tuple(sorted(dim % rank for dim in call.arguments["dim"] or range(rank)))
+
+
 def mean(call: Call) -> Description:
     """A mean over rows and columns is global average pooling."""
-    rank = len(call.shapes["self"])
-    chosen = call.arguments["dim"]
-    listed = range(rank) if not chosen else (chosen,) if isinstance(chosen, int) else chosen
-    dims = tuple(sorted(dim % rank for dim in listed))
+    dims, rank = reduced(call), len(call.shapes["self"])
     keepdim = bool(call.arguments["keepdim"])
     if call.arguments["dtype"] is not None:
-        raise Unsupported(f"mean with dtype={call.arguments['dtype']}")
+        raise Unsupported(f"a result of type {call.arguments['dtype']}")
     if rank > 2 and dims == tuple(range(2, rank)):
         return "global_avg_pool", {"keepdim": keepdim}
     return "mean", {"dims": dims, "keepdim": keepdim}

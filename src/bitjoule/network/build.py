@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
-from bitjoule.network.aten_call import Call, Unsupported, call_of, key_of, shape_at_batch_one
+from bitjoule.network.aten_call import Call, Unsupported, call_of, is_index, key_of, shape_at_batch_one
 from bitjoule.network.captured_module import CapturedModule, FunctionalBatchNorm
 from bitjoule.network.expansions import (
     ALIASES,
@@ -28,9 +28,10 @@ from bitjoule.network.expansions import (
     split_bounds,
 )
 from bitjoule.network.graph_writer import MARK, GraphWriter
-from bitjoule.network.operators import RULES, Rule
+from bitjoule.network.operators import ADAPTIVE_MAX_POOLS, RULES, Rule
 from bitjoule.network.regroup import LeafCall, Role, leaf_calls, module_path, roles_of
 from bitjoule.workload.graph import Attribute, Graph
+from bitjoule.workload.sharing import with_shared
 
 __all__ = ["Built", "UnsupportedCall", "build"]
 
@@ -47,11 +48,12 @@ class UnsupportedCall:
 
 @dataclass(frozen=True)
 class Built:
-    """What `build` makes: the two graphs, or the complete list of what stands in the way."""
+    """What `build` makes: the two graphs and what they leave out, or all that stands in the way."""
 
     module: CapturedModule | None
     graph: Graph | None
     unsupported: tuple[UnsupportedCall, ...]
+    notes: tuple[str, ...] = ()
 
 
 def build(program: ExportedProgram, model: nn.Module, name: str, *, training: bool) -> Built:
@@ -78,6 +80,7 @@ class _Builder:
         self.writer = GraphWriter(program, model, self.roles, training)
         self.module_calls: Counter[str] = Counter()
         self.failures: list[UnsupportedCall] = []
+        self.notes: list[str] = []
         self.lost: set[fx.Node] = set()
 
     # --- the walk ----------------------------------------------------------------------------
@@ -102,10 +105,10 @@ class _Builder:
             name=self.name,
             inputs=tuple(node.meta[MARK] for node in inputs),
             outputs=outputs,
-            nodes=tuple(self.writer.nodes),
+            nodes=with_shared(self.writer.nodes, self.writer.sources),
             tensors=self.writer.tensors,
         )
-        return Built(CapturedModule(self.model, self.writer.graph), graph, ())
+        return Built(CapturedModule(self.model, self.writer.graph), graph, (), tuple(self.notes))
 
     def _live(self) -> frozenset[fx.Node]:
         """Nodes that an output needs (what a leaf module does besides is the module's own affair)."""
@@ -127,7 +130,8 @@ class _Builder:
         made = self.writer.graph.placeholder(node.name)
         self.writer.env[node] = made
         self.writer.unique(node.name)
-        self.writer.mark(made, node.name, shape_at_batch_one(node.meta["val"]))
+        value = node.meta["val"]
+        self.writer.mark(made, node.name, shape_at_batch_one(value), index=is_index(value))
         return made
 
     def _output(self, node: fx.Node) -> tuple[str, ...]:
@@ -137,8 +141,13 @@ class _Builder:
         spec = self.program.call_spec.out_spec
         assert spec is not None
         self.writer.graph.output(pytree.tree_unflatten(values, spec))
-        marked = [value for value in values if isinstance(value, fx.Node) and MARK in value.meta]
-        return tuple(value.meta[MARK] for value in marked)
+        found = [value.meta.get(MARK) if isinstance(value, fx.Node) else None for value in values]
+        fixed = [f"output {index}" for index, name in enumerate(found) if name is None]
+        if fixed:
+            self.notes.append(
+                f"not computed from an input, so returned but not in the Graph: {', '.join(fixed)}"
+            )
+        return tuple(name for name in found if name is not None)
 
     def _visit(self, node: fx.Node) -> None:
         role, key = self.roles[node], key_of(node)
@@ -175,6 +184,9 @@ class _Builder:
         call = call_of(node)
         if key in SPLITS:
             return self._split(node, key, call)
+        if key in ADAPTIVE_MAX_POOLS:
+            self._refuse_positions(node)
+            return {0: self._rule(ADAPTIVE_MAX_POOLS[key], call)}
         if key in ALIASES:
             return self._alias(node, call)
         if key == "slice.Tensor" and call.result == call.shapes["self"] and call.arguments["step"] == 1:
@@ -189,7 +201,7 @@ class _Builder:
 
     # --- kinds of nodes ----------------------------------------------------------------------
 
-    def _leaf(self, leaf: LeafCall, key: str) -> fx.Node:
+    def _leaf(self, leaf: LeafCall, key: str) -> Any:
         """One call of a torch.nn module."""
         self.writer.owner = leaf.path
         module = self.model.get_submodule(leaf.path)
@@ -201,6 +213,8 @@ class _Builder:
         elif key in RULES:
             op, attributes = RULES[key].describe(call)
             weights = RULES[key].weights
+        elif key in ADAPTIVE_MAX_POOLS:
+            op, attributes = ADAPTIVE_MAX_POOLS[key].describe(call)
         else:
             raise Unsupported("")
         count = self.module_calls[leaf.path]
@@ -211,7 +225,8 @@ class _Builder:
         if isinstance(getattr(module, "inplace", None), bool):
             module.inplace = False  # type: ignore[assignment]
         self.writer.describe(made, name, op, (x,), call.result, attributes, self._parameters(call, weights))
-        return made
+        self._note_sources(made, call, weights)
+        return {0: made} if key in ADAPTIVE_MAX_POOLS else made
 
     def _rule(self, rule: Rule, call: Call) -> fx.Node:
         """One functional call that is one Graph node."""
@@ -227,10 +242,13 @@ class _Builder:
         )
         parameters = self._parameters(call, rule.weights)
         if op == "batch_norm" and call.arguments["training"] and self.training:
-            return self._functional_batch_norm(call, operands["input"], attributes, parameters)
-        return self.writer.emit(
-            op, rule.function, arguments, tuple(operands.values()), call.result, attributes, parameters
-        )
+            made = self._functional_batch_norm(call, operands["input"], attributes, parameters)
+        else:
+            made = self.writer.emit(
+                op, rule.function, arguments, tuple(operands.values()), call.result, attributes, parameters
+            )
+        self._note_sources(made, call, rule.weights)
+        return made
 
     def _functional_batch_norm(
         self,
@@ -299,6 +317,15 @@ class _Builder:
                 self.writer.mark(stub, self.writer.unique(node.name), shape_at_batch_one(value))
             made.append(stub)
         return made if many else made[0]
+
+    def _refuse_positions(self, node: fx.Node) -> None:
+        if any(user.args[1] != 0 for user in node.users if user in self.live):
+            raise Unsupported("the positions of the maxima are read too")
+
+    def _note_sources(self, made: fx.Node, call: Call, weights: Mapping[str, str]) -> None:
+        for role, name in weights.items():
+            if name in call.shapes:
+                self.writer.reads(made, role, call.arguments[name])
 
     def _parameters(self, call: Call, weights: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
         return {role: call.shapes[name] for role, name in weights.items() if name in call.shapes}

@@ -8,6 +8,7 @@ never handed out.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import Counter
 
 import torch
@@ -64,11 +65,11 @@ def capture(
         raise CaptureError(
             f"{FIXED_BATCH.format(type(model).__name__)}, or its input has no batch dimension: {problem}"
         ) from problem
-    notes: tuple[str, ...] = ()
+    notes = _defaults(model, inputs)
     built = _build(model, inputs, batched, name, training=True)
     if not _agree(built.module, inputs, expected):
         built = _build(model, inputs, batched, name, training=False)
-        notes = (
+        notes += (
             "captured in evaluation mode, because forward itself depends on self.training: "
             "only torch.nn modules (batch norm, dropout) behave differently in training",
         )
@@ -79,6 +80,11 @@ def capture(
                 "outside of it. Write the in-place operation as an ordinary one (x = x + y)"
             )
     assert built.module is not None and built.graph is not None
+    if not built.graph.outputs:
+        raise CaptureError(
+            f"cannot capture {type(model).__name__}: nothing it returns is computed from an input, so there "
+            "is no network; return the tensor that forward computes"
+        )
     added = set(built.module._modules) - set(model._modules)
     own = [module for path, module in _modules(built.module, added) if path]
     for module, mode in zip(own, modes[1:], strict=True):
@@ -86,7 +92,19 @@ def capture(
     built.module.training = modes[0]
     for path in added:
         built.module.get_submodule(path).train(modes[0])
-    return Network(built.graph, built.module, notes=notes)
+    return Network(built.graph, built.module, notes=notes + built.notes)
+
+
+def _defaults(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[str, ...]:
+    """A note on the arguments of forward that the example does not give."""
+    fixed = []
+    for index, argument in enumerate(inspect.signature(model.forward).parameters.values()):
+        given = index < len(inputs) and argument.kind is not inspect.Parameter.KEYWORD_ONLY
+        if not given and argument.default is not inspect.Parameter.empty:
+            fixed.append(f"{argument.name}={argument.default!r}")
+    if not fixed:
+        return ()
+    return (f"arguments of forward that the example does not give are fixed: {', '.join(fixed)}",)
 
 
 def _modules(module: CapturedModule, added: set[str]) -> list[tuple[str, nn.Module]]:
@@ -161,7 +179,7 @@ def _agree(module: CapturedModule | None, inputs: tuple[Tensor, ...], expected: 
         elif a.shape != b.shape or a.dtype != b.dtype:
             return False
         elif a.is_floating_point():
-            scale = float(a.abs().nan_to_num(0.0, 0.0, 0.0).amax()) if a.numel() else 0.0
+            scale = float(a.detach().abs().nan_to_num(0.0, 0.0, 0.0).amax()) if a.numel() else 0.0
             if not torch.allclose(a, b, rtol=0.0, atol=TOLERANCE * max(scale, 1e-30), equal_nan=True):
                 return False
         elif not torch.equal(a, b):

@@ -15,6 +15,7 @@ from torch import fx
 from torch.nn import functional as F
 
 from bitjoule.network.aten_call import Call, Unsupported, is_fixed
+from bitjoule.network.attributes import mean, reduced
 from bitjoule.network.graph_writer import GraphWriter
 
 __all__ = ["ALIASES", "EXPANSIONS", "SPLITS", "additive_mask", "binary", "split_bounds"]
@@ -117,7 +118,7 @@ def _product(
         if bias is not None:
             parameters["bias"] = (out_features,)
         x = writer.operand(left)
-        return writer.emit(
+        made = writer.emit(
             "linear",
             F.linear,
             (x, weight, writer.value(bias)),
@@ -126,6 +127,10 @@ def _product(
             {"in_features": in_features, "out_features": out_features},
             parameters,
         )
+        writer.reads(made, "weight", right)
+        if bias is not None:
+            writer.reads(made, "bias", bias)
+        return made
     first, second = writer.operand(left), writer.operand(right)
     product = _matmul(writer, first, second, result)
     if bias is None:
@@ -221,6 +226,25 @@ def _dropout(writer: GraphWriter, call: Call) -> fx.Node:
     return writer.dropout(x, float(call.arguments["p"]), bool(call.arguments["train"]))
 
 
+def _channel_dropout(writer: GraphWriter, call: Call) -> fx.Node:
+    x = writer.operand(call.arguments["input"])
+    probability, active = float(call.arguments["p"]), bool(call.arguments["train"])
+    return writer.dropout(x, probability, active, channels=True)
+
+
+def _sum(writer: GraphWriter, call: Call) -> fx.Node:
+    """A sum is the mean times the number of values, so pools and sums are one operator."""
+    dims = reduced(call)
+    if 0 in dims:
+        raise Unsupported("a sum over the batch")
+    op, attributes = mean(call)
+    x = writer.operand(call.arguments["self"])
+    count = math.prod(writer.shape(x)[dim] for dim in dims)
+    arguments = (x, list(dims), bool(call.arguments["keepdim"]))
+    made = writer.emit(op, torch.mean, arguments, (x,), call.result, attributes)
+    return _with_number(writer, "mul", torch.mul, made, count, call.result)
+
+
 def _squeeze_all(writer: GraphWriter, call: Call) -> fx.Node:
     """x.squeeze() without dimensions: those that were 1 in the capture, never the batch."""
     x = writer.operand(call.arguments["self"])
@@ -269,6 +293,8 @@ EXPANSIONS: Mapping[str, Expansion] = {
     "baddbmm.default": _biased_product("batch1", "batch2"),
     "scaled_dot_product_attention.default": _attention,
     "dropout.default": _dropout,
+    "feature_dropout.default": _channel_dropout,
+    "sum.dim_IntList": _sum,
     "squeeze.default": _squeeze_all,
 }
 """Every aten operator that `RULES` cannot say in one line."""

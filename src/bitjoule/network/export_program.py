@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from bitjoule.network.aten_call import is_fixed
+from bitjoule.network.regroup import is_leaf
 
 __all__ = ["FIXED_BATCH", "CaptureError", "exported", "first_run"]
 
@@ -66,6 +67,7 @@ def exported(
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
             _quiet("torch.fx.experimental.symbolic_shapes", "torch.__trace"),
+            _numeric_momentum(model),
         ):
             program = torch.export.export(model, inputs, dynamic_shapes=dynamic, strict=False)
     except Exception as problem:
@@ -74,6 +76,27 @@ def exported(
         torch.backends.mha.set_fastpath_enabled(fastpath)
     _check_batch(model, program, batched)
     return program
+
+
+@contextlib.contextmanager
+def _numeric_momentum(model: nn.Module) -> Iterator[None]:
+    """Batch norms with momentum=None (a cumulative average) are traced with a number.
+
+    Their update counts calls in a tensor and takes a Python number from it, which no export can follow. The
+    capture calls the module itself, whose own momentum is back by then.
+    """
+    cumulative = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.momentum is None and is_leaf(module)
+    ]
+    try:
+        for module in cumulative:
+            module.momentum = 0.1
+        yield
+    finally:
+        for module in cumulative:
+            module.momentum = None
 
 
 @contextlib.contextmanager

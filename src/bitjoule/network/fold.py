@@ -161,11 +161,11 @@ def _without(graph: Graph, removed: dict[str, str]) -> Graph:
         if node.output in removed:
             continue
         inputs = tuple(removed.get(tensor, tensor) for tensor in node.inputs)
-        parameters = dict(node.parameters)
-        if node.output in removed.values() and "bias" not in parameters:
-            channels = graph.tensors[node.output].shape[1]
-            parameters["bias"] = (channels,)
-        nodes.append(replace(node, inputs=inputs, parameters=parameters))
+        parameters, shared = dict(node.parameters), dict(node.shared)
+        if node.output in removed.values():
+            parameters.setdefault("bias", (graph.tensors[node.output].shape[1],))
+            shared.pop("bias", None)  # the folded bias is the layer's own
+        nodes.append(replace(node, inputs=inputs, parameters=parameters, shared=shared))
     return Graph(
         name=graph.name,
         inputs=graph.inputs,

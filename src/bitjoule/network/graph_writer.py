@@ -10,16 +10,22 @@ import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
-from torch.nn import functional as F
 
 from bitjoule.network.aten_call import Unsupported, key_of, shape_at_batch_one
 from bitjoule.network.regroup import Role, module_path
-from bitjoule.workload.graph import Attribute, Node, Tensor
+from bitjoule.workload.graph import NO_OPS, TRANSPARENT, Attribute, Node, Tensor
 
 __all__ = ["MARK", "GraphWriter"]
 
 MARK = "bitjoule"
 """Key of fx `Node.meta` under which the name of the Graph node (or network input) stands."""
+
+LAYOUTS = frozenset(
+    {"t.default", "numpy_T.default", "mT.default", "transpose.int", "permute.default", "view.default"}
+    | {"reshape.default", "flatten.using_ints", "unsqueeze.default", "squeeze.dim", "squeeze.default"}
+    | {"alias.default", "detach.default", "clone.default", "contiguous.default"}
+)
+"""Operators behind which a parameter holds the same values in the same or another order."""
 
 
 class GraphWriter:
@@ -37,7 +43,14 @@ class GraphWriter:
         self.env: dict[fx.Node, Any] = {}
         self.nodes: list[Node] = []
         self.tensors: dict[str, Tensor] = {}
+        self.sources: dict[tuple[str, str], str] = {}
         self.owner = ""
+        self._paths: dict[int, str] = {}
+        for path, tensor in (
+            *model.named_parameters(remove_duplicate=False),
+            *model.named_buffers(remove_duplicate=False),
+        ):
+            self._paths.setdefault(id(tensor), path)
         self._shapes: dict[fx.Node, tuple[int, ...]] = {}
         self._constants: dict[fx.Node, fx.Node] = {}
         self._names: set[str] = set()
@@ -78,8 +91,29 @@ class GraphWriter:
             else:
                 copied = self.graph.call_function(torch.ops.aten.alias.default, (made,))
             self.describe(copied, self.unique(name), "constant", (), shape, {}, {"value": shape})
+            if isinstance(value, fx.Node) and value.graph is not self.graph:
+                self.reads(copied, "value", value)
             self._constants[made] = copied
         return self._constants[made]
+
+    def reads(self, made: fx.Node, role: str, value: fx.Node) -> None:
+        """Note which parameter the Graph node of `made` reads as `role`; `value` is an exported node."""
+        self.sources[made.meta[MARK], role] = self._source(value)
+
+    def _source(self, value: fx.Node) -> str:
+        """One text for one set of values: the parameter's path, whatever name or layout it is read by."""
+        if value.op == "placeholder":
+            target = str(self.specs[value.name].target)
+            owner, _, name = target.rpartition(".")
+            try:
+                return self._paths[id(getattr(self.model.get_submodule(owner), name))]
+            except (AttributeError, KeyError):
+                return target
+        key = key_of(value)
+        if key in LAYOUTS and isinstance(value.args[0], fx.Node):
+            return self._source(value.args[0])
+        told = [repr(fx.map_arg(item, self._source)) for item in (value.args, dict(value.kwargs))]
+        return f"{key}{''.join(told)}"
 
     def constant(self, tensor: torch.Tensor) -> fx.Node:
         """A `constant` node that holds `tensor`."""
@@ -115,15 +149,25 @@ class GraphWriter:
         self._shapes[made] = shape
         return made
 
-    def dropout(self, x: fx.Node, probability: float, active: bool) -> fx.Node:
-        """Dropout that is on while the network trains (`active`: as captured)."""
+    def dropout(self, x: fx.Node, probability: float, active: bool, *, channels: bool = False) -> fx.Node:
+        """Dropout that is on while the network trains (`active`: as captured).
+
+        `channels`: whole channels are dropped, as F.dropout1d and F.dropout2d do.
+        """
         if not active:
             return x
-        attributes = {"p": probability}
         if not self.training:
-            return self.emit("dropout", F.dropout, (x, probability, True), (x,), self.shape(x), attributes)
+            raise Unsupported(
+                "random numbers in forward: this dropout is on in evaluation too; "
+                "write F.dropout(x, p, self.training) or use torch.nn.Dropout"
+            )
+        kinds = {3: nn.Dropout1d, 4: nn.Dropout2d} if channels else {len(self.shape(x)): nn.Dropout}
+        if len(self.shape(x)) not in kinds:
+            raise Unsupported(f"dropout of whole channels on shape {self.shape(x)}")
+        attributes = {"p": probability}
         name = self.unique(self.path("dropout"))
-        made = self.graph.call_module(self.add_module(name, nn.Dropout(probability)), (x,))
+        module = kinds[len(self.shape(x))](probability)
+        made = self.graph.call_module(self.add_module(name, module), (x,))
         self.describe(made, name, "dropout", (x,), self.shape(x), attributes, {})
         return made
 
@@ -186,16 +230,22 @@ class GraphWriter:
         attributes: Mapping[str, Attribute],
         parameters: Mapping[str, tuple[int, ...]],
     ) -> None:
-        """The Graph node of a new call."""
-        inputs = tuple(operand.meta[MARK] for operand in operands)
-        self.nodes.append(Node(name, op, inputs, name, dict(attributes), dict(parameters), self.owner))
-        self.mark(made, name, shape)
+        """The Graph node of a new call.
 
-    def mark(self, made: fx.Node, name: str, shape: tuple[int, ...]) -> None:
+        Row numbers may be moved, and read by an embedding; anything else would compute on them.
+        """
+        inputs = tuple(operand.meta[MARK] for operand in operands)
+        index = any(self.tensors[tensor].index for tensor in inputs)
+        if index and op not in TRANSPARENT | NO_OPS | {"embedding"}:
+            raise Unsupported("it computes on integers or booleans; only an embedding may read them")
+        self.nodes.append(Node(name, op, inputs, name, dict(attributes), dict(parameters), self.owner))
+        self.mark(made, name, shape, index=index and op != "embedding")
+
+    def mark(self, made: fx.Node, name: str, shape: tuple[int, ...], *, index: bool = False) -> None:
         """Give a new value its name and shape."""
         made.meta[MARK] = name
         self._shapes[made] = shape
-        self.tensors[name] = Tensor(name, shape)
+        self.tensors[name] = Tensor(name, shape, index)
 
     def path(self, op: str) -> str:
         """Name of an operator of the module being written."""

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from bitjoule.network import attributes as say
 from bitjoule.network.attributes import Describe
 
-__all__ = ["RULES", "Rule"]
+__all__ = ["ADAPTIVE_MAX_POOLS", "RULES", "Rule"]
 
 
 @dataclass(frozen=True)
@@ -150,3 +150,13 @@ RULES: Mapping[str, Rule] = {
     "slice.Tensor": Rule(say.slice_, _slice_call, ("self", "dim", "start", "end", "step")),
 }
 """Every aten operator that is exactly one Graph node."""
+
+ADAPTIVE_MAX_POOLS: Mapping[str, Rule] = {
+    "adaptive_max_pool1d.default": Rule(
+        say.adaptive_pool("max_pool", 1), F.adaptive_max_pool1d, ("self", "output_size")
+    ),
+    "adaptive_max_pool2d.default": Rule(
+        say.adaptive_pool("max_pool", 2), F.adaptive_max_pool2d, ("self", "output_size")
+    ),
+}
+"""Operators of two results, of which the Graph has the first: the maxima, not where they are."""

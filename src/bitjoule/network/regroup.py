@@ -8,6 +8,7 @@ with hooks, subclasses with a forward of their own) stays as the aten calls it m
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +17,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
-__all__ = ["LEAVES", "LeafCall", "Role", "leaf_calls", "module_path", "roles_of"]
+__all__ = ["LEAVES", "LeafCall", "Role", "is_leaf", "leaf_calls", "module_path", "roles_of"]
 
 LEAVES: tuple[type[nn.Module], ...] = (
     *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear, nn.Embedding),
@@ -24,6 +25,7 @@ LEAVES: tuple[type[nn.Module], ...] = (
     *(nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh),
     *(nn.Softmax, nn.Hardswish, nn.Hardsigmoid, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d),
     *(nn.Flatten, nn.Unflatten, nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d),
 )
 """Modules that are put back whole."""
@@ -79,6 +81,8 @@ def leaf_calls(
     for node in graph.nodes:
         if node.op != "call_function" or not (stack := node.meta.get("nn_module_stack")):
             continue
+        if node.target is operator.getitem:  # picks a result; the call itself decides
+            continue
         keys = tuple(stack)
         for depth, (path, _) in enumerate(stack.values()):
             if path and path in modules and is_leaf(modules[path]):
@@ -103,6 +107,8 @@ def is_leaf(module: nn.Module) -> bool:
     """True when calling the module does what its torch.nn class says, and nothing besides."""
     if module._forward_hooks or module._forward_pre_hooks or parametrize.is_parametrized(module):
         return False
+    if getattr(module, "return_indices", False):
+        return False  # two results
     if "weight" in module.__dict__:
         return False  # a computed weight (torch.nn.utils.weight_norm of old): not a parameter of this module
     kind = next((leaf for leaf in LEAVES if isinstance(module, leaf)), None)

@@ -41,6 +41,8 @@ class CountedLayer(Protocol):
     @property
     def macs(self) -> int: ...
     @property
+    def stored_weight(self) -> str: ...
+    @property
     def weight_elements(self) -> int: ...
     @property
     def input_elements(self) -> int: ...
@@ -75,16 +77,19 @@ class Regret:
 def proxies(layers: Sequence[CountedLayer]) -> dict[str, float]:
     """Every proxy of the table above, for the MAC layers of one workload (`workload.layers`).
 
+    Work counts for every layer, storage once: layers of one `stored_weight` read the same words.
+
     >>> proxies([])["bops"]
     0
     """
+    stored = {layer.stored_weight: layer for layer in layers}.values()
     bops = sum(layer.macs * layer.weight_bits * layer.input_bits for layer in layers)
     return {
         "macs": sum(layer.macs for layer in layers),
         "bops": bops,
         "ace": bops,
         "aqt_compute": bops / 256,
-        "model_bits": sum(layer.weight_elements * layer.weight_bits for layer in layers),
+        "model_bits": sum(layer.weight_elements * layer.weight_bits for layer in stored),
         "activation_bits": sum(layer.output_elements * layer.output_bits for layer in layers),
         "peak_activation_bits": max(
             (
@@ -94,7 +99,7 @@ def proxies(layers: Sequence[CountedLayer]) -> dict[str, float]:
             default=0,
         ),
         "cpu64": sum(layer.macs * max(layer.weight_bits, layer.input_bits) for layer in layers) / 64,
-        "params": sum(layer.weight_elements for layer in layers),
+        "params": sum(layer.weight_elements for layer in stored),
     }
 
 

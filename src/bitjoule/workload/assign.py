@@ -36,10 +36,13 @@ from bitjoule.workload.pipeline import (
     without_no_ops,
 )
 
-__all__ = ["ACCUMULATOR", "Assignment", "Edge", "QuantPoint", "assign"]
+__all__ = ["ACCUMULATOR", "INDEX", "Assignment", "Edge", "QuantPoint", "assign"]
 
 ACCUMULATOR = "acc"
 """How an edge prints that is never quantized: it exists in an accumulator only."""
+
+INDEX = "index"
+"""How an edge prints that carries row numbers of an embedding's table: they have no Format."""
 
 CAREFUL_OPS = frozenset({"layer_norm", "group_norm", "softmax", "gelu", "silu"})
 CAREFUL_BITS = 8
@@ -66,7 +69,10 @@ class QuantPoint:
 
 @dataclass(frozen=True)
 class Edge:
-    """Operand `operand` of `consumer` is `tensor`, read in `format` ("acc": straight from an accumulator)."""
+    """Operand `operand` of `consumer` is `tensor`, read in `format`.
+
+    "acc": straight from an accumulator; "index": row numbers of a table, which have no Format.
+    """
 
     tensor: str
     consumer: str
@@ -76,7 +82,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The Formats of a Graph under a Scheme; None means accumulator."""
+    """The Formats of a Graph under a Scheme; None means accumulator, or one of the `indices`."""
 
     scheme: Scheme
     stored: Mapping[str, TensorFormat | None]
@@ -85,6 +91,7 @@ class Assignment:
     points: tuple[QuantPoint, ...]
     absorbed: frozenset[str]
     internal: frozenset[str]
+    indices: frozenset[str] = frozenset()
     edge_order: tuple[tuple[str, str, int], ...] = field(repr=False, default=())
 
     def edges(self) -> tuple[Edge, ...]:
@@ -92,7 +99,8 @@ class Assignment:
         found = []
         for tensor, consumer, operand in self.edge_order:
             format_ = self.stored[tensor] if consumer == "output" else self.reads[consumer, operand]
-            found.append(Edge(tensor, consumer, operand, ACCUMULATOR if format_ is None else str(format_)))
+            none = INDEX if tensor in self.indices else ACCUMULATOR
+            found.append(Edge(tensor, consumer, operand, none if format_ is None else str(format_)))
         return tuple(found)
 
 
@@ -133,7 +141,11 @@ class _Assigner:
     def assignment(self) -> Assignment:
         absorbed = self._absorbed()
         signed = self._signed(absorbed)
-        formats = {name: self._class_format(name, signed) for name in self.members}
+        indices = self.whole.indices
+        formats = {
+            name: None if indices.intersection(members) else self._class_format(name, signed)
+            for name, members in self.members.items()
+        }
         plain = {
             tensor: None if tensor in self.internal else formats[self.classes[tensor]]
             for tensor in self.graph.tensors
@@ -160,6 +172,7 @@ class _Assigner:
             points=() if self.scheme.is_float32 else tuple(self._points(stored, reads, signed)),
             absorbed=absorbed,
             internal=frozenset(t for t in self.whole.tensors if self.alias[t] in self.internal),
+            indices=indices,
             edge_order=tuple(order),
         )
 

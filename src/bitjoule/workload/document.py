@@ -15,6 +15,8 @@ __all__ = ["Entry", "entries", "schema"]
 class Entry:
     """A mapping with exactly the keys `keys`; every reading method checks the type and names the place.
 
+    Keys of `optional` may be missing, and hold something where they are there: they read as "" or ().
+
     >>> Entry({"name": "fc", "K": 10}, "layer 0", ("name", "K")).count("K")
     10
     >>> Entry({"name": "fc"}, "layer 0", ("name", "K"))
@@ -22,23 +24,30 @@ class Entry:
     bitjoule.workload.graph_error.GraphError: layer 0: key 'K' is missing; keys: name, K
     """
 
-    def __init__(self, value: object, place: str, keys: Sequence[str]) -> None:
+    def __init__(self, value: object, place: str, keys: Sequence[str], optional: Sequence[str] = ()) -> None:
         self.values = mapping(value, place)
+        self.optional = frozenset(optional)
         self.place = place
         for key in keys:
             if key not in self.values:
                 raise GraphError(f"{place}: key {key!r} is missing; keys: {', '.join(keys)}")
         for key in self.values:
-            if key not in keys:
-                raise GraphError(f"{place}: unknown key {key!r}; keys: {', '.join(keys)}")
+            if key not in keys and key not in optional:
+                known = ", ".join((*keys, *optional))
+                raise GraphError(f"{place}: unknown key {key!r}; keys: {known}")
+            if key in optional and not self.values[key]:
+                raise self.fault(key, "left out when it is empty")
 
     def fault(self, key: str, expected: str) -> GraphError:
         """The error that says what `key` must be."""
         return GraphError(f"{self.place}: {key} must be {expected}, not {short(self.values[key])}")
 
+    def _value(self, key: str, missing: object) -> object:
+        return self.values.get(key, missing) if key in self.optional else self.values[key]
+
     def text(self, key: str) -> str:
         """A text."""
-        value = self.values[key]
+        value = self._value(key, "")
         if not isinstance(value, str):
             raise self.fault(key, "a text")
         return value
@@ -59,10 +68,19 @@ class Entry:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts."""
-        value = self.values[key]
+        value = self._value(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.fault(key, "a list of texts")
         return tuple(value)
+
+    def named_texts(self, key: str) -> dict[str, str]:
+        """A mapping of names to texts."""
+        found: dict[str, str] = {}
+        for name, value in mapping(self._value(key, {}), f"{self.place}: {key}").items():
+            if not isinstance(value, str):
+                raise GraphError(f"{self.place}: {key}[{name!r}] must be a text, not {short(value)}")
+            found[name] = value
+        return found
 
     def integers(self, key: str, length: int, least: int | None = None) -> tuple[int, ...]:
         """A list of `length` integers, each of at least `least` where that is given."""
@@ -132,10 +150,10 @@ class Entry:
         return value
 
 
-def entries(document: Entry, key: str, keys: Sequence[str]) -> list[Entry]:
-    """The mappings of the list `key`, each with exactly `keys`."""
+def entries(document: Entry, key: str, keys: Sequence[str], optional: Sequence[str] = ()) -> list[Entry]:
+    """The mappings of the list `key`, each with exactly `keys` and perhaps `optional`."""
     return [
-        Entry(value, f"{document.place}: {key}[{index}]", keys)
+        Entry(value, f"{document.place}: {key}[{index}]", keys, optional)
         for index, value in enumerate(document.items(key))
     ]
 

@@ -74,10 +74,14 @@ OPS = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """One activation. `shape` has the batch first and was captured with a batch of 1."""
+    """One activation. `shape` has the batch first and was captured with a batch of 1.
+
+    `index`: it holds row numbers of an embedding's table, not values, so it never has a Format.
+    """
 
     name: str
     shape: tuple[int, ...]
+    index: bool = False
 
     @property
     def elements(self) -> int:
@@ -87,7 +91,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Node:
-    """One operator. `inputs` are activations only; weights are named by role in `parameters`."""
+    """One operator. `inputs` are activations only; weights are named by role in `parameters`.
+
+    `shared`: role -> name of the parameter, for those that other nodes read too. They are stored once.
+    """
 
     name: str
     op: str
@@ -96,6 +103,7 @@ class Node:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     parameters: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     module: str = ""
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     def ints(self, key: str, length: int, default: int = 0) -> tuple[int, ...]:
         """Attribute `key` as `length` integers; a single number is repeated."""
@@ -160,6 +168,12 @@ class Graph:
                 raise GraphError(
                     f"graph {self.name!r}: output {node.output!r} of {node.name!r} has no entry in tensors"
                 )
+            for role in node.shared:
+                if role not in node.parameters:
+                    raise GraphError(
+                        f"graph {self.name!r}: node {node.name!r} shares {role!r}, which is none of its "
+                        f"parameters: {', '.join(node.parameters) or 'it has none'}"
+                    )
             made.add(node.output)
         for tensor in self.outputs:
             if tensor not in made:
@@ -218,14 +232,31 @@ class Graph:
         """Convolutions, linear layers and matrix products, in running order."""
         return tuple(node for node in self.nodes if node.op in MAC_OPS)
 
+    @property
+    def indices(self) -> frozenset[str]:
+        """Tensors that hold row numbers of a table."""
+        return frozenset(tensor.name for tensor in self.tensors.values() if tensor.index)
+
+    @property
+    def parameter_elements(self) -> int:
+        """Values of all parameters; one that several nodes read counts once."""
+        sizes = {
+            node.shared.get(role, (node.name, role)): math.prod(shape)
+            for node in self.nodes
+            for role, shape in node.parameters.items()
+        }
+        return sum(sizes.values())
+
     def to_json(self) -> dict[str, object]:
         """A JSON document; `from_json` reads it back exactly."""
+        indices = sorted(self.indices)
         return {
             "schema": "bitjoule.graph/1",
             "name": self.name,
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
             "tensors": {name: list(tensor.shape) for name, tensor in self.tensors.items()},
+            **({"indices": indices} if indices else {}),
             "nodes": [
                 {
                     "name": node.name,
@@ -238,6 +269,7 @@ class Graph:
                     },
                     "parameters": {role: list(shape) for role, shape in node.parameters.items()},
                     "module": node.module,
+                    **({"shared": dict(node.shared)} if node.shared else {}),
                 }
                 for node in self.nodes
             ],
@@ -247,13 +279,21 @@ class Graph:
     def from_json(cls, document: Mapping[str, object]) -> Graph:
         """The graph of a document that `to_json` wrote; `GraphError` for anything else."""
         schema(document, "graph", "bitjoule.graph/1")
-        read = Entry(document, "graph", ("schema", "name", "inputs", "outputs", "tensors", "nodes"))
+        required = ("schema", "name", "inputs", "outputs", "tensors", "nodes")
+        read = Entry(document, "graph", required, optional=("indices",))
         keys = ("name", "op", "inputs", "output", "attributes", "parameters", "module")
+        shapes = read.shapes("tensors")
+        indices = read.texts("indices")
+        for name in indices:
+            if name not in shapes:
+                raise GraphError(f"graph: indices names {name!r}, which has no entry in tensors")
+        if list(indices) != sorted(set(indices)):
+            raise read.fault("indices", "a sorted list of tensors, each once")
         return cls(
             name=read.text("name"),
             inputs=read.texts("inputs"),
             outputs=read.texts("outputs"),
-            tensors={name: Tensor(name, shape) for name, shape in read.shapes("tensors").items()},
+            tensors={name: Tensor(name, shape, name in indices) for name, shape in shapes.items()},
             nodes=tuple(
                 Node(
                     name=entry.text("name"),
@@ -263,8 +303,9 @@ class Graph:
                     attributes=entry.attributes("attributes"),
                     parameters=entry.shapes("parameters"),
                     module=entry.text("module"),
+                    shared=entry.named_texts("shared"),
                 )
-                for entry in entries(read, "nodes", keys)
+                for entry in entries(read, "nodes", keys, optional=("shared",))
             ),
         )
 

@@ -20,6 +20,9 @@ __all__ = ["Layer", "layer_of"]
 
 UNQUANTIZED_BITS = 32
 
+SHARED = ("weight_name", "bias_name")
+"""Fields that a document has only where a parameter is shared."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -28,7 +31,8 @@ class Layer:
     `K` and `C` are totals over all groups. `padding` is (top, left, bottom, right). `inputs` are the
     stored tensors it reads: its operand(s), then the shortcuts of a residual add fused behind it.
     `output` is the stored tensor its pipeline ends in; `output_format` is the Format of that tensor
-    (INT32 for logits, which stay accumulators). A Format of None means FLOAT32.
+    (INT32 for logits, which stay accumulators). A Format of None means FLOAT32. `weight_name` and
+    `bias_name` name parameters that other layers read too; "" means its own.
 
     >>> conv = Layer("conv1", "conv", 1, 64, 3, 32, 32, 3, 3, padding=(1, 1, 1, 1))
     >>> conv.macs, conv.weight_elements, conv.input_elements, conv.output_elements
@@ -56,6 +60,8 @@ class Layer:
     input_format: TensorFormat | None = None
     output_format: TensorFormat | None = None
     reads_network_input: bool = False
+    weight_name: str = ""
+    bias_name: str = ""
 
     def __post_init__(self) -> None:
         for field in ("N", "K", "C", "P", "Q", "R", "S", "groups"):
@@ -95,6 +101,16 @@ class Layer:
     def bias_elements(self) -> int:
         """K with a bias, else 0."""
         return self.K if self.bias else 0
+
+    @property
+    def stored_weight(self) -> str:
+        """What this layer's weights are in memory: layers with the same text read the same words."""
+        return f"{self.weight_name} in {self.weight_format}" if self.weight_name else self.name
+
+    @property
+    def stored_bias(self) -> str:
+        """What this layer's bias is in memory."""
+        return self.bias_name or self.name
 
     @property
     def output_elements(self) -> int:
@@ -139,6 +155,7 @@ class Layer:
             "input_format": _text(self.input_format),
             "output_format": _text(self.output_format),
             "reads_network_input": self.reads_network_input,
+            **{key: getattr(self, key) for key in SHARED if getattr(self, key)},
         }
 
     @classmethod
@@ -146,7 +163,10 @@ class Layer:
         """The Layer of a mapping that `to_json` wrote; `GraphError` for anything else."""
         name = entry.get("name") if isinstance(entry, Mapping) else None
         read = Entry(
-            entry, f"layer {name!r}" if isinstance(name, str) else "layer", tuple(cls.__dataclass_fields__)
+            entry,
+            f"layer {name!r}" if isinstance(name, str) else "layer",
+            tuple(field for field in cls.__dataclass_fields__ if field not in SHARED),
+            optional=SHARED,
         )
         top, left, bottom, right = read.integers("padding", 4)
         (rows, columns), (row_gap, column_gap) = (read.integers(key, 2, 1) for key in ("stride", "dilation"))
@@ -166,6 +186,8 @@ class Layer:
             input_format=read.format("input_format"),
             output_format=read.format("output_format"),
             reads_network_input=read.flag("reads_network_input"),
+            weight_name=read.text("weight_name"),
+            bias_name=read.text("bias_name"),
         )
 
 
@@ -215,6 +237,8 @@ def _conv(node: Node, source: tuple[int, ...], result: tuple[int, ...]) -> Layer
         padding=(padding[0], padding[1], padding[2], padding[3]),
         bias="bias" in node.parameters,
         input_elements=math.prod(source),
+        weight_name=node.shared.get("weight", ""),
+        bias_name=node.shared.get("bias", ""),
     )
 
 
@@ -231,6 +255,8 @@ def _linear(node: Node, source: tuple[int, ...], result: tuple[int, ...]) -> Lay
         S=1,
         bias="bias" in node.parameters,
         input_elements=math.prod(source),
+        weight_name=node.shared.get("weight", ""),
+        bias_name=node.shared.get("bias", ""),
     )
 
 

@@ -66,6 +66,10 @@ class StoredTensor:
 class Workload:
     """The layers of a network in running order, its other operations, its stored tensors.
 
+    Computing and reading are counted for every call, storing once: a convolution called five times is five
+    layers with five times the MACs, but one weight (`Layer.weight_name`). `parameters` are all values of the
+    network's parameters, also those of a batch norm or an embedding.
+
     `order` names the steps that run one after another: layers, and operations that are not fused.
     """
 
@@ -84,13 +88,13 @@ class Workload:
 
     @property
     def weight_elements(self) -> int:
-        """Weights of all layers, without biases."""
-        return sum(layer.weight_elements for layer in self.layers)
+        """Weights of all layers as stored, without biases; what several layers read counts once."""
+        return sum({layer.stored_weight: layer.weight_elements for layer in self.layers}.values())
 
     @property
     def bias_elements(self) -> int:
-        """Biases of all layers."""
-        return sum(layer.bias_elements for layer in self.layers)
+        """Biases of all layers as stored; what several layers read counts once."""
+        return sum({layer.stored_bias: layer.bias_elements for layer in self.layers if layer.bias}.values())
 
     @property
     def output_elements(self) -> int:
@@ -99,8 +103,9 @@ class Workload:
 
     @property
     def weight_bits(self) -> int:
-        """Storage of all weights."""
-        return sum(layer.weight_elements * layer.weight_bits for layer in self.layers)
+        """Storage of all weights. A weight that layers read in two Formats is stored in both."""
+        stored = {layer.stored_weight: layer.weight_elements * layer.weight_bits for layer in self.layers}
+        return sum(stored.values())
 
     def layer(self, name: str) -> Layer:
         """The layer of that name; `GraphError` lists the names when there is none."""
@@ -258,7 +263,7 @@ class _Counter:
             operations=tuple(operations),
             tensors={name: self._stored(name) for name in stored if name not in self.assignment.internal},
             order=tuple(order),
-            parameters=self._parameters(),
+            parameters=self.graph.parameter_elements,
         )
 
     def _roots(self) -> dict[str, tuple[str, ...]]:
@@ -346,13 +351,3 @@ class _Counter:
         if tensor_format is None and not self.scheme.is_float32:
             tensor_format = parse_tensor_format(ACCUMULATOR_FORMAT)
         return StoredTensor(name, self.graph.tensors[name].elements, tensor_format, role)
-
-    def _parameters(self) -> int:
-        total = 0
-        for node in self.graph.nodes:
-            for shape in node.parameters.values():
-                size = 1
-                for extent in shape:
-                    size *= extent
-                total += size
-        return total
