@@ -280,6 +280,20 @@ def test_one_over_an_activation_is_a_power(tmp_path: Path) -> None:
     assert (node.op, node.inputs, node.attributes) == ("pow", ("image",), {"exponent": -1.0})
 
 
+def test_a_weight_that_two_operators_read_is_stored_once(tmp_path: Path) -> None:
+    make = onnx.helper.make_node
+    nodes = [
+        make("Gemm", ["image", "w", "b1"], ["h"], "one", transB=1),
+        make("Relu", ["h"], ["r"], "relu"),
+        make("Gemm", ["r", "w", "b2"], ["y"], "two", transB=1),
+    ]
+    weights: Weights = {"w": (6, 6), "b1": (6,), "b2": (6,)}
+    graph = graph_from_onnx(save(tmp_path / "net.onnx", nodes, weights, [1, 6], ["y"]))
+    assert [dict(node.shared) for node in graph.mac_nodes()] == [{"weight": "w"}, {"weight": "w"}]
+    work = workload_of(graph)
+    assert (work.macs, work.weight_elements, work.bias_elements, work.parameters) == (72, 36, 12, 48)
+
+
 def test_slopes_count(tmp_path: Path) -> None:
     make = onnx.helper.make_node
     nodes = [make("Conv", ["image", "w"], ["c"], "conv"), make("PRelu", ["c", "s"], ["y"], "act")]

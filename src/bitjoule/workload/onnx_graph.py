@@ -20,6 +20,7 @@ from bitjoule.workload.onnx_call import Call, Uncountable
 from bitjoule.workload.onnx_fold import fold_integers
 from bitjoule.workload.onnx_operators import KNOWN, describe
 from bitjoule.workload.onnx_tensors import OnnxTensors
+from bitjoule.workload.sharing import with_shared
 from bitjoule.workload.workload import Workload, workload_of
 
 __all__ = ["from_onnx", "graph_from_onnx"]
@@ -135,6 +136,7 @@ class _Reader:
         self.lost: set[str] = set()  # made by operators that cannot be counted
         self.extra: set[str] = set()  # second and further outputs, such as the mask of a dropout
         self.nodes: list[Node] = []
+        self.sources: dict[tuple[str, str], str] = {}  # (node, role) -> the initializer it reads
         self.uncountable: list[str] = []
         self.uses = Counter(name for node in model.graph.node for name in node.input)
         self.uses.update(self.outputs)
@@ -160,7 +162,8 @@ class _Reader:
             tensor: Tensor(tensor, self.tensors.shape(tensor, place)) for tensor, place in places.items()
         }
         try:
-            return Graph(name, self.inputs, self.outputs, tuple(self.nodes), tensors)
+            nodes = with_shared(self.nodes, self.sources)
+            return Graph(name, self.inputs, self.outputs, nodes, tensors)
         except GraphError as error:
             raise GraphError(f"{self.file}: {error}") from None
 
@@ -193,6 +196,9 @@ class _Reader:
         self.activations.add(call.outputs[0])
         if call.kind == "Add" and len(call.operands) == 1 and self._became_bias(call):
             return
+        for role, name in (("weight", call.given(1)), ("bias", call.given(2))):
+            if role in described.parameters and name is not None:
+                self.sources[call.name, role] = name
         self.nodes.append(
             Node(
                 call.name,
@@ -221,6 +227,7 @@ class _Reader:
                 fits = bool(bias) and bias[-1] == math.prod(bias) == features
                 if fits and self.uses[node.output] == 1 and call.result == call.source:
                     parameters = {**node.parameters, "bias": bias}
+                    self.sources[node.name, "bias"] = constant
                     self.nodes[index] = replace(node, output=call.outputs[0], parameters=parameters)
                     return True
         return False
