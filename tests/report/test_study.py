@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bitjoule.report import write_report
-from bitjoule.report.tables import front_lines
+from bitjoule.report.tables import FRONT_COLUMNS, FrontLine, front_lines, front_rows
 from bitjoule.search.study import Study
 from tests.search.conftest import STUDY
 from tests.search.test_network_cost import GraphJoin
@@ -27,5 +27,22 @@ def test_the_report_of_a_study_that_ran(tmp_path: Path) -> None:
     text = write_report(data, tmp_path / "report.html").read_text()
     for words in ("fc1", "moons-4mb", "braintta22", "model extrapolated", "has FP16 weights"):
         assert words in text
-    lines = front_lines(data, hardware="braintta22")
-    assert [line.energy_pj for line in lines] == [p.energy_pj for p in study.front("braintta22").points]
+    lines = front_lines(study.front("braintta22"))
+    points = {point["id"]: point for point in data["points"]}
+    shown = [points[number] for number in data["hardware"][1]["front"]]
+    assert lines == tuple(
+        FrontLine(
+            number=point["number"],
+            family=point["family"],
+            width=point["width"],
+            accuracy=point["validation"]["mean"],
+            accuracy_sd=point["validation"]["sd"],
+            accuracy_test=point["test"]["mean"],
+            energy_pj=point["energy_pj"],
+            dram_share=point["dram_share"],
+            weight_bits=point["weight_bits"],
+        )
+        for point in shown
+    )
+    assert len(lines) > 1
+    assert all(len(row) == len(FRONT_COLUMNS) for row in front_rows(lines))

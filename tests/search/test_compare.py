@@ -95,7 +95,7 @@ def test_no_common_range_says_why() -> None:
     w2a2 = Family("w2a2", ((1e6, 0.40), (2e6, 0.58)))
     answer = iso_accuracy(int8, w2a2)
     assert not answer
-    assert answer == NoOverlap("no common accuracy: int8 spans 0.61-0.72, w2a2 spans 0.4-0.58")
+    assert answer == NoOverlap("no common accuracy: int8 spans 61.0-72.0 %, w2a2 spans 40.0-58.0 %")
     assert iso_accuracy_attained(int8, w2a2) == answer
     assert iso_energy(int8, w2a2) == NoOverlap("no common energy: int8 spans 10-20 uJ, w2a2 spans 1-2 uJ")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,10 @@ from bitjoule.report.markup import Column, Html, Row, code, escape, join, paragr
 from bitjoule.report.palette import family_styles
 from bitjoule.report.select import family_fronts, plotted
 from bitjoule.report.svg import Mark, Series, front_svg
-from bitjoule.report.tables import comparison_text
 from bitjoule.report.units import accuracy_text, count_text, energy_text, percent_text, size_text
 from bitjoule.search.bootstrap import Interval
 from bitjoule.search.compare import Saving
+from bitjoule.search.points import comparison_text
 
 __all__ = ["head", "headline", "legend", "points_table", "static_plots"]
 
@@ -36,6 +37,9 @@ SPLITS = ("train", "validation", "test")
 STATIC_POINTS = 500
 """The static plot shows at most this many points off the fronts."""
 
+HEADLINE_POINTS = 3
+"""A finding is no accident of one point: families with so many are preferred."""
+
 
 def head(data: Json) -> Html:
     """Question, finding, and the facts that pin the study down."""
@@ -57,14 +61,25 @@ def head(data: Json) -> Html:
 
 
 def headline(data: Json) -> str:
-    """The greatest median saving of any two families, in the words of `bitjoule compare`; "" without any."""
+    """The greatest median saving of two families, in the words of `bitjoule compare`; "" without any.
+
+    Of the pairs that can be compared, those without the float32 parents where there are any, and of these
+    those of families with at least HEADLINE_POINTS points where there are any.
+    """
     rows = [row for row in data["iso_accuracy"] if row["saving"]]
     if not rows:
         return ""
-    best = max(rows, key=lambda row: row["saving"]["median"])
+    quantized = [row for row in rows if "float32" not in (row["a"], row["b"])] or rows
+    counts = Counter((p["hardware"], p["family"]) for p in data["points"] if p["status"] == "done")
+    solid = [row for row in quantized if _least(counts, row) >= HEADLINE_POINTS] or quantized
+    best = max(solid, key=lambda row: row["saving"]["median"])
     interval = Interval(**best["interval"]) if best["interval"] else None
     sentence = comparison_text(best["a"], best["b"], Saving(**best["saving"]), interval)
     return f"Largest median saving, on {best['hardware']}: {sentence}."
+
+
+def _least(counts: Counter[tuple[str, str]], row: Json) -> int:
+    return min(counts[row["hardware"], row[side]] for side in ("a", "b"))
 
 
 def _facts(data: Json) -> Html:

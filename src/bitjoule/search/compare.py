@@ -195,7 +195,7 @@ def _no_common_accuracy(a: Family, b: Family) -> NoOverlap:
 
 
 def _accuracies(values: Sequence[float] | Floats) -> str:
-    return f"{values[0]:.4g}-{values[-1]:.4g}"
+    return f"{100 * values[0]:.1f}-{100 * values[-1]:.1f} %"
 
 
 def _uj(log_energy: float) -> str:

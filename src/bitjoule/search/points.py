@@ -24,7 +24,16 @@ from bitjoule.search.pareto import front
 from bitjoule.search.space import Candidate
 from bitjoule.search.trial import Split, Trial
 
-__all__ = ["Comparison", "Front", "StudyPoint", "compare_families", "gain_of", "points_of", "select_front"]
+__all__ = [
+    "Comparison",
+    "Front",
+    "StudyPoint",
+    "compare_families",
+    "comparison_text",
+    "gain_of",
+    "points_of",
+    "select_front",
+]
 
 
 @dataclass(frozen=True)
@@ -100,23 +109,33 @@ class Comparison:
     def __str__(self) -> str:
         if self.saving is None:
             return f"{self.a} over {self.b}: {self.reason}"
-        interval = ""
-        if self.interval is not None:
-            low, _, high = self.interval.median
-            interval = f" [{low:.2f}, {high:.2f}]"
-        saving = self.saving
-        text = (
-            f"{self.a} over {self.b}: up to {saving.max:.2f}x less energy (at {100 * saving.max_at:.1f} %), "
-            f"median {saving.median:.2f}x{interval}, overlap {100 * saving.lo:.1f}-{100 * saving.hi:.1f} %"
-        )
-        if self.interval is not None and self.interval.note:
-            text += f"; {self.interval.note}"
-        return text
+        return comparison_text(self.a, self.b, self.saving, self.interval)
 
     def _saving(self) -> Saving:
         if self.saving is None:
             raise ValueError(f"{self.a} over {self.b}: {self.reason}")
         return self.saving
+
+
+def comparison_text(a: str, b: str, saving: Saving, interval: Interval | None = None) -> str:
+    """An iso-accuracy comparison in one sentence. "Up to" is the maximum; the median stands beside it, with
+    the 95 % bootstrap interval of the median where there is one.
+
+    >>> comparison_text("w4a4", "int8", Saving(0.84, 0.927, 1.83, 0.912, 1.1, 0.84, 1.52))
+    'w4a4 over int8: up to 1.83x less energy (at 91.2 %), median 1.52x, overlap 84.0-92.7 %'
+    """
+    place = f"(at {100 * saving.max_at:.1f} %)"
+    best = f"up to {saving.max:.2f}x less energy {place}"
+    if saving.max < 1:
+        best = f"never less energy, at best {saving.max:.2f}x {place}"
+    median = f"median {saving.median:.2f}x"
+    note = ""
+    if interval is not None:
+        low, _, high = interval.median
+        median += f" [{low:.2f}, {high:.2f}]"
+        note = f"; {interval.note}" if interval.note else ""
+    overlap = f"overlap {100 * saving.lo:.1f}-{100 * saving.hi:.1f} %"
+    return f"{a} over {b}: {best}, {median}, {overlap}{note}"
 
 
 def points_of(trials: Sequence[Trial], hardware: str) -> list[StudyPoint]:
