@@ -143,10 +143,9 @@ def front(
         from bitjoule.report.tables import FRONT_COLUMNS, front_lines, front_rows
 
         opened = Study.open(study)
-        data = opened.report_data()
         names = [hardware] if hardware else list(opened.hardware_names)
-        lines = {name: front_lines(data, hardware=name, family=family) for name in names}
         empty = _unfinished(opened, names, family)
+        lines = {name: () if name in empty else front_lines(opened.front(name, family)) for name in names}
         if as_json:
             fronts = {name: [vars(line) for line in found] for name, found in lines.items()}
             print_json("front", {"fronts": fronts, "unfinished": empty})
