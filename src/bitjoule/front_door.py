@@ -181,7 +181,7 @@ def fitted_options(network: str, options: Mapping[str, object], dataset: Dataset
 def expanded(text: str) -> str:
     """`text` with $NAME and ${NAME} replaced from the environment; BITJOULE_DATA has a default.
 
-    The default, `../shared/data`, is seen from the current folder.
+    The default, `../shared/data`, is seen from the current folder and taken only where it is one.
 
     Raises:
         ValueError: a variable that is not set.
@@ -191,7 +191,7 @@ def expanded(text: str) -> str:
         name = match["braced"] or match["plain"]
         if name in os.environ:
             return os.path.abspath(os.environ[name])
-        if name == DATA_VARIABLE:
+        if name == DATA_VARIABLE and os.path.isdir(DEFAULT_DATA):
             return os.path.abspath(DEFAULT_DATA)
         raise ValueError(f"data.root names ${name}, which is not set: export {name}=FOLDER")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +54,6 @@ def search(
         from bitjoule.search.jobs import Interrupted, TooManyFailuresError
         from bitjoule.search.study_file import read_study_file
 
-        _check_file(config)
         folder = study or Path(f"{read_study_file(config, presets()).name}.study")
         opened = Study.open(folder, config=config, fresh=fresh)
         if dry_run:
@@ -85,7 +83,6 @@ def search(
                 f"report: {page}"
             )
 
-
         if failure is not None:
             raise failure
 
@@ -103,16 +100,6 @@ def _unfinished(study: Study, names: Sequence[str], family: str | None = None) -
     """Why there is nothing to show, for each hardware where that is so."""
     texts = {name: study.unfinished(name, family) for name in names}
     return {name: text for name, text in texts.items() if text is not None}
-
-
-def _check_file(config: Path) -> None:
-    """A missing study file, with the nearest name beside it."""
-    if config.exists():
-        return
-    names = [path.name for path in config.parent.glob("*.y*ml")] if config.parent.is_dir() else []
-    near = difflib.get_close_matches(config.name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {str(config.parent / near[0])!r}?" if near else ""
-    raise FileNotFoundError(f"no file {str(config)!r} here{hint}")
 
 
 def _run(study: Study, executor: str | None, workers: int | None, *, retry_failed: bool, quiet: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,10 +17,7 @@ from bitjoule.cli.output import (
     speaking,
 )
 
-if TYPE_CHECKING:
-    from bitjoule.zoo import Dataset
-
-__all__ = ["fitted_options", "train"]
+__all__ = ["train"]
 
 
 def train(
@@ -48,6 +45,7 @@ def train(
     with speaking(verbose=verbose):
         from bitjoule import train as train_room
         from bitjoule import zoo
+        from bitjoule.front_door import fitted_options
         from bitjoule.network import capture
         from bitjoule.scheme import parse_scheme
 
@@ -74,18 +72,3 @@ def train(
                 print(f"{key}: {value}")
         if report.failure:
             raise CommandFailed(report.failure)
-
-
-def fitted_options(network: str, options: dict[str, object], dataset: Dataset) -> dict[str, object]:
-    """`options` completed by what the data decide: classes, channels, image size, inputs of an MLP."""
-    from bitjoule import zoo
-
-    known = zoo.network_card(network).options
-    _, channels, height, width = dataset.input_shape
-    decided: dict[str, object] = {
-        "classes": dataset.classes,
-        "in_channels": channels,
-        "image_size": height,
-        "inputs": channels * height * width,
-    }
-    return {key: value for key, value in decided.items() if key in known} | options

@@ -1,0 +1,83 @@
+"""What the front door adds to a study: the folder of the data, the content of a network's graph."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bitjoule.front_door import StudyJoin, expanded
+from bitjoule.search.study_file import read_study_file
+
+STUDY = """\
+bitjoule: 1
+name: tiny
+network: {zoo: moons, options: {depths: [1, 1, 1], filters: [4, 4, 4]}}
+space: {kind: grid, widths: [1.0], schemes: [w4a4], graph_modes: [SP]}
+data: {kind: digits}
+accuracy: {evaluator: qat, init: scratch, budget: {epochs: 1}}
+hardware: [moons-4mb]
+method: {kind: grid}
+"""
+
+
+def join(folder: Path, text: str = STUDY) -> StudyJoin:
+    path = folder / "tiny.yaml"
+    path.write_text(text)
+    return StudyJoin(read_study_file(path))
+
+
+def test_variables_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BITJOULE_DATA", str(tmp_path))
+    monkeypatch.setenv("IMAGES", "/images")
+    assert expanded("$BITJOULE_DATA/mnist") == f"{tmp_path}/mnist"
+    assert expanded("${IMAGES}2/mnist") == "/images2/mnist"
+    assert expanded("plain") == "plain"
+
+
+def test_the_default_folder_of_data_counts_only_where_it_exists(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("BITJOULE_DATA", raising=False)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(ValueError) as caught:
+        expanded("$BITJOULE_DATA/mnist")
+    assert str(caught.value) == (
+        "data.root names $BITJOULE_DATA, which is not set: export BITJOULE_DATA=FOLDER"
+    )
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    assert expanded("$BITJOULE_DATA/mnist") == f"{tmp_path}/shared/data/mnist"
+
+
+def test_the_content_of_a_graph_follows_network_and_data(tmp_path: Path) -> None:
+    content = join(tmp_path).graph_content(join(tmp_path).file)
+    assert content["zoo"] == "moons"
+    assert content["options"] == {
+        "classes": 10,
+        "in_channels": 1,
+        "image_size": 8,
+        "depths": [1, 1, 1],
+        "filters": [4, 4, 4],
+    }
+    other = join(tmp_path, STUDY.replace("[4, 4, 4]", "[4, 4, 8]"))
+    assert other.graph_content(other.file) != content
+    trained_otherwise = join(tmp_path, STUDY.replace("epochs: 1", "epochs: 2").replace("w4a4", "int8"))
+    assert trained_otherwise.graph_content(trained_otherwise.file) == content
+
+
+def test_the_content_of_a_file_is_its_hash(tmp_path: Path) -> None:
+    text = STUDY.replace("{zoo: moons, options: {depths: [1, 1, 1], filters: [4, 4, 4]}}", "{onnx: a.onnx}")
+    asked = join(tmp_path, text)
+    assert asked.graph_content(asked.file)["onnx_sha256"] is None
+    (tmp_path / "a.onnx").write_bytes(b"one")
+    first = asked.graph_content(asked.file)
+    (tmp_path / "a.onnx").write_bytes(b"two")
+    assert asked.graph_content(asked.file) != first
+
+
+def test_reading_a_study_loads_no_torch() -> None:
+    code = "import sys, bitjoule.front_door; print('torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"
