@@ -1,4 +1,4 @@
-"""`bitjoule search`, `front`, `compare`, `report`: a study whose accuracies come from a table, no training."""
+"""`bitjoule search`, `front`, `compare`, `report` on a study whose accuracies come from a table."""
 
 import json
 import resource
@@ -205,8 +205,8 @@ def test_a_frozen_file_of_another_bitjoule_gives_way_to_fresh(copy: Path) -> Non
     assert error.startswith(f"error: {copy}/study.yaml:8: method.kind: must be one of ")
     error = search(copy.parent / "small.yaml", code=2)[1]
     assert error.startswith(
-        f"error: {copy} holds a study file that this bitjoule cannot read: use --fresh to move the study aside "
-        f"and begin anew, or give another directory\n{copy}/study.yaml:8: method.kind: "
+        f"error: {copy} holds a study file that this bitjoule cannot read: use --fresh to move the study "
+        f"aside and begin anew, or give another directory\n{copy}/study.yaml:8: method.kind: "
     )
     out, _ = search(copy.parent / "small.yaml", "--fresh")
     assert out.startswith("small: 5 done")
@@ -223,6 +223,17 @@ def test_a_full_disk_is_one_line_and_nobody_s_fault(tmp_path: Path) -> None:
     assert error.count("\n") == 1
     assert "what was stored before is intact; make room and run the same command to go on" in error
     assert search(config)[0].startswith("small: 5 done, 0 failed, 1 do not fit")
+
+
+def test_a_report_without_room_is_one_line(finished: Path, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+    try:
+        error = bitjoule("report", str(finished), "-o", str(tmp_path / "page.html"), code=1).stderr
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error == "error: a file could not be written (File too large): make room and run again\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_read_only_study_is_read(finished: Path, read_only_folder: ReadOnlyFolder, tmp_path: Path) -> None:
@@ -272,7 +283,7 @@ def test_too_many_failures_leave_tables_and_report(tmp_path: Path) -> None:
     config = written(tmp_path, study=STUDY.replace("[fp16, int8, w4a4]", schemes).replace(BOTH, "moons-4mb"))
     out, error = search(config, "--json", code=1)
     assert error.startswith(
-        "error: 6 of 8 evaluations failed, limits.max_failures is 0.25: error 6 (small.csv: "
+        "error: 6 of 8 evaluations failed, limits.max_failures is 0.25: error 6 (small"
     )
     document = json.loads(out)
     assert error == f"error: {document['failure']}\n"

@@ -110,9 +110,13 @@ def speaking(*, verbose: bool = False) -> Iterator[None]:
         _say("interrupted", verbose)
         raise typer.Exit(130) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            what = error.filename or "a file"
+            _say(f"{what} could not be written ({error.strerror}): make room and run again", verbose)
+            raise typer.Exit(FAILED) from None
         if _is_ours(error):
             _say(str(error), verbose)
-            raise typer.Exit(_code(error)) from None
+            raise typer.Exit(EXIT_CODES.get(type(error).__name__, BAD_INPUT)) from None
         if verbose:
             raise
         _say(
@@ -125,12 +129,6 @@ def _is_ours(error: BaseException) -> bool:
     """Errors written for people: our own classes, plain ValueError and file errors."""
     ours = type(error).__module__.startswith("bitjoule")
     return ours or isinstance(error, OSError | ImportError) or type(error) is ValueError
-
-
-def _code(error: BaseException) -> int:
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return FAILED
-    return EXIT_CODES.get(type(error).__name__, BAD_INPUT)
 
 
 def _say(text: str, verbose: bool) -> None:
