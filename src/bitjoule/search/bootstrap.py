@@ -13,9 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bitjoule.search.compare import Family, iso_accuracy, iso_accuracy_attained
+from bitjoule.search.compare import Family, iso_accuracy_attained
+from bitjoule.search.pareto import Point
+from bitjoule.search.replicated_savings import Savings, replicated_savings
 
 __all__ = ["Interval", "Replicates", "bootstrap"]
+
+Floats = NDArray[np.float64]
 
 QUANTILES = (0.025, 0.5, 0.975)
 SPOKEN_SHARE = 0.05
@@ -72,15 +76,10 @@ def bootstrap(
     if n_boot < 1:
         raise ValueError(f"n_boot must be at least 1, not {n_boot}")
     rng = np.random.default_rng(seed)
-    drawn = [[_draw(candidate, rng, n_boot, n_images) for candidate in side[1]] for side in (a, b)]
-    compare = iso_accuracy_attained if attained else iso_accuracy
-    maxima, medians = [], []
-    for replicate in range(n_boot):
-        if saving := compare(_replicate(a, drawn[0], replicate), _replicate(b, drawn[1], replicate)):
-            maxima.append(saving.max)
-            medians.append(saving.median)
+    sides = [_drawn(name, candidates, rng, n_boot, n_images) for name, candidates in (a, b)]
+    maxima, medians = (_attained if attained else replicated_savings)(*sides)
     dropped = n_boot - len(maxima)
-    if not maxima:
+    if dropped == n_boot:
         return None
     note = ""
     if dropped > SPOKEN_SHARE * n_boot:
@@ -88,28 +87,41 @@ def bootstrap(
     return Interval(_quantiles(maxima), _quantiles(medians), n_boot, dropped, note)
 
 
-def _draw(
-    candidate: Replicates, rng: np.random.Generator, n_boot: int, n_images: int | None
-) -> NDArray[np.float64]:
+def _drawn(
+    name: str, candidates: Sequence[Replicates], rng: np.random.Generator, n_boot: int, n_images: int | None
+) -> tuple[Floats, Floats]:
+    """(energies, accuracies of shape (n_boot, candidates)) of one family."""
+    accuracies = [_draw(candidate, rng, n_boot, n_images) for candidate in candidates]
+    Family(name, tuple(candidate.mean for candidate in candidates))  # refuses what cannot be compared
+    return np.array([candidate.energy_pj for candidate in candidates]), np.stack(accuracies, axis=1)
+
+
+def _draw(candidate: Replicates, rng: np.random.Generator, n_boot: int, n_images: int | None) -> Floats:
     accuracies = np.asarray(candidate.accuracies, dtype=np.float64)
     if len(accuracies) == 0:
         raise ValueError("a candidate without accuracies cannot be drawn: leave it out")
     if len(accuracies) == 1 and n_images is not None:
         return rng.binomial(n_images, min(1.0, max(0.0, accuracies[0])), size=n_boot) / n_images
     chosen = rng.integers(0, len(accuracies), size=(n_boot, len(accuracies)))
-    means: NDArray[np.float64] = accuracies[chosen].mean(axis=1)
+    means: Floats = accuracies[chosen].mean(axis=1)
     return means
 
 
-def _replicate(
-    side: tuple[str, Sequence[Replicates]], drawn: Sequence[NDArray[np.float64]], replicate: int
-) -> Family:
-    name, candidates = side
-    return Family(
-        name, tuple((c.energy_pj, float(v[replicate])) for c, v in zip(candidates, drawn, strict=True))
-    )
+def _attained(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> Savings:
+    """Savings between real points, one replicate after the other."""
+    maxima, medians = [], []
+    for row_a, row_b in zip(a[1], b[1], strict=True):
+        families = Family("a", _points(a[0], row_a)), Family("b", _points(b[0], row_b))
+        if saving := iso_accuracy_attained(*families):
+            maxima.append(saving.max)
+            medians.append(saving.median)
+    return Savings(np.array(maxima), np.array(medians))
 
 
-def _quantiles(values: list[float]) -> tuple[float, float, float]:
+def _points(energies: Floats, accuracies: Floats) -> tuple[Point, ...]:
+    return tuple(zip(energies.tolist(), accuracies.tolist(), strict=True))
+
+
+def _quantiles(values: Floats) -> tuple[float, float, float]:
     low, middle, high = np.quantile(values, QUANTILES)
     return float(low), float(middle), float(high)
