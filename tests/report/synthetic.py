@@ -200,7 +200,6 @@ def _point(
             for i, layer in enumerate(cost["layers"][:-1])
         ],
         "proxies": {"macs": macs},
-        "export_command": f"bitjoule export poq.study --point {number}{mark}",
     }
 
 

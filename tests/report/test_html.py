@@ -135,9 +135,6 @@ def test_without_scripts_there_are_plots_and_layers(data: dict[str, Any], page: 
     ]
     assert len(page.of("noscript")) == 1
     assert "Layers of " in page.text
-    for point in data["points"]:
-        if point["rank"] == 0:
-            assert point["export_command"] in page.text
 
 
 def test_a_duplicate_of_a_front_point_is_not_on_the_front(data: dict[str, Any]) -> None:

@@ -173,7 +173,6 @@ def test_a_click_on_a_point_opens_its_details(browser: Browser, data: dict[str, 
     browser.wait(lambda: browser.one("#chosen").is_displayed())
     panel = browser.one("#chosen").text
     assert point["label"] in panel
-    assert point["export_command"] in panel
     assert "Energy by component and tensor" in panel
     rows = browser.all("#chosen table.layers tbody tr")
     assert len(rows) == 10

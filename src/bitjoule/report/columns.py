@@ -67,7 +67,6 @@ def columnar(data: Mapping[str, Any]) -> Json:
         "family": [families.index(p["family"]) for p in points],
         "energy_pj": [_short(p["energy_pj"], 6) for p in points],
         "dram_share": [_short(p["dram_share"]) for p in points],
-        "command": [p["export_command"] for p in points],
     }
     for split in ("validation", "test"):
         for field in ("mean", "sd", "seeds"):

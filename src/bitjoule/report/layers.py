@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bitjoule.report.markup import Column, Html, Row, code, escape, join, paragraph, table
+from bitjoule.report.markup import Column, Html, Row, escape, join, paragraph, table
 from bitjoule.report.units import count_text, energy_text, percent_text
 
 __all__ = ["static_layers"]
@@ -52,8 +52,7 @@ def _block(point: Mapping[str, Any]) -> Html:
     title = f"{point['label']} on {point['hardware']}: {energy_text(point['energy_pj'])}"
     inside = table(f"Layers of {point['label']}", COLUMNS, rows)
     notes = join(paragraph(note, "soft") for note in point["cost"].get("notes", ()))
-    command = f"<p>{code(point['export_command'])}</p>"
-    return Html(f"<details><summary>{escape(title)}</summary>{inside}{notes}{command}</details>")
+    return Html(f"<details><summary>{escape(title)}</summary>{inside}{notes}</details>")
 
 
 def _row(layer: Mapping[str, Any], formats: Mapping[str, Any], whole_pj: float) -> Row:

@@ -153,7 +153,6 @@ def _point(
         "cost": breakdown.get("cost"),
         "formats": breakdown.get("formats", []),
         "proxies": breakdown.get("proxies", {}),
-        "export_command": f"bitjoule export {file.name}.study --point {trial.number}",
     }
 
 

@@ -200,21 +200,6 @@ function stackSwitch(redraw) {
   return box;
 }
 
-function commandLine(i) {
-  const box = make("div", "command");
-  const text = make("code", "", points.command[i]);
-  const button = make("button", "", "Copy");
-  button.type = "button";
-  button.addEventListener("click", () => {
-    getSelection().selectAllChildren(text);
-    button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
-    getSelection().removeAllRanges();
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
-  });
-  box.append(make("span", "soft", "Export it:"), text, button);
-  return box;
-}
-
 function show(i) {
   const title = make("div", "title");
   const name = make("h3");
@@ -236,7 +221,7 @@ function show(i) {
   fact(facts, "Scheme", points.scheme[i]);
   fact(facts, "Hardware", report.hardware[points.hardware[i]]);
   if (points.reason[i]) fact(facts, points.status[i], points.reason[i]);
-  panel.replaceChildren(title, facts, commandLine(i));
+  panel.replaceChildren(title, facts);
   const detail = report.details.of_point[i];
   if (!detail || !detail.e.length) {
     const many = report.details.left_out > 0 ? " In a study of this size only the fronts and the points nearest to them carry layers." : "";
