@@ -234,6 +234,15 @@ def test_batch_norm_with_a_cumulative_average() -> None:
     assert model[1].momentum is None
 
 
+def test_a_cumulative_average_in_a_forward_of_its_own_is_named() -> None:
+    class Own(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)
+
+    with pytest.raises(CaptureError, match=r"batch norm with momentum=None in module '0'.*such as 0\.1"):
+        capture(nn.Sequential(Own(3, momentum=None)), input_shape=IMAGE)
+
+
 def test_what_is_not_computed_is_noted_or_refused() -> None:
     class Extra(nn.Module):
         def __init__(self) -> None:
