@@ -131,8 +131,8 @@ def _refusal(model: nn.Module, problem: Exception) -> str:
             if getattr(module, "momentum", 0) is None and f"in module {path or kind!r}" in place:
                 return (
                     f"cannot capture {kind}: batch norm with momentum=None{place} takes a Python number "
-                    "from its count of batches. A plain torch.nn.BatchNorm is called whole and may do so; this "
-                    "one has hooks or a forward of its own: give it a momentum such as 0.1"
+                    "from its count of batches. A plain torch.nn.BatchNorm is called whole and may do so; "
+                    "this one has hooks or a forward of its own: give it a momentum such as 0.1"
                 )
         return (
             f"cannot capture {kind}: its control flow depends on the values of a tensor{place}. A captured "
