@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bitjoule.front_door import StudyJoin, expanded
+from bitjoule.front_door import GRAPH_VERSION, StudyJoin, expanded
 from bitjoule.search.study_file import read_study_file
 
 STUDY = """\
@@ -81,3 +81,17 @@ def test_reading_a_study_loads_no_torch() -> None:
     code = "import sys, bitjoule.front_door; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
+
+
+GRAPHS = (1, "a08a911081f31d37")
+
+
+def test_the_version_of_graphs_is_raised_when_they_change(tmp_path: Path) -> None:
+    asked = join(
+        tmp_path, STUDY.replace("moons, options: {depths: [1, 1, 1], filters: [4, 4, 4]}", "resnet8")
+    )
+    graph = asked.graph(next(iter(asked.file.candidates())))
+    assert (GRAPH_VERSION, graph.hash[:16]) == GRAPHS, (
+        "the same network is captured as another graph: raise front_door.GRAPH_VERSION, or finished studies "
+        "go on with the graphs that they stored; then write version and hash here"
+    )

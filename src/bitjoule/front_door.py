@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bitjoule.workload import Graph
     from bitjoule.zoo import Dataset
 
-__all__ = ["DATA_VARIABLE", "DEFAULT_DATA", "Study", "StudyJoin", "fitted_options"]
+__all__ = ["DATA_VARIABLE", "DEFAULT_DATA", "GRAPH_VERSION", "Study", "StudyJoin", "fitted_options"]
 
 DATA_VARIABLE = "BITJOULE_DATA"
 DEFAULT_DATA = "../shared/data"
