@@ -3,16 +3,18 @@
 import csv
 import json
 import resource
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from bitjoule.search.jobs import TooManyFailuresError
+from bitjoule.search.evaluation import MEASURING_EPOCHS
+from bitjoule.search.jobs import Job, Jobs, TooManyFailuresError
 from bitjoule.search.lock import StudyLock
 from bitjoule.search.pareto import front
 from bitjoule.search.progress import ProgressEvent
-from bitjoule.search.store import DiskFullError, Store, StoreError
+from bitjoule.search.store import AccuracyRow, DiskFullError, Store, StoreError
 from bitjoule.search.study import Study
 from bitjoule.search.study_directory import StudyError
 from bitjoule.search.study_tables import FRONT_COLUMNS
@@ -223,9 +225,7 @@ def test_tables_without_room_are_told_as_a_full_disk(write_study: WriteStudy, tm
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
-        with pytest.raises(
-            DiskFullError, match=r"front\.csv could not be written \(File too large\): "
-        ):
+        with pytest.raises(DiskFullError, match=r"front\.csv could not be written \(File too large\): "):
             study.export_tables(tmp_path / "tables")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -353,3 +353,25 @@ def test_report_data_is_whole(write_study: WriteStudy) -> None:
     kinds = {entry["kind"]: entry["count"] for entry in data["failures"]}
     assert kinds == {"error": 1, "infeasible": 24}
     assert data["dram"][0]["by_tensor"] == {"weights": data["points"][data["dram"][0]["point"]]["energy_pj"]}
+
+
+def test_the_remaining_time_weighs_work_by_macs_and_epochs(
+    write_study: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A candidate trained 2 epochs, its parent 4, and a measurement on the test split a fraction of one."""
+    weights: dict[str, float] = {}
+    run = Jobs.run
+
+    def recording(self: Jobs, jobs: Sequence[Job], resolved: Callable[[Job, AccuracyRow], None]) -> None:
+        weights.update({job.label: job.weight for job in jobs})
+        run(self, jobs, resolved)
+
+    monkeypatch.setattr(Jobs, "run", recording)
+    study = opened(write_study(accuracy=PARENTS.replace("seeds_front: 3", "seeds_front: 1")))
+    study.run()
+    macs = 1e6 * len(widths(study.trials()[0].candidate)[0])
+    trained = {label: weight for label, weight in weights.items() if "test split" not in label}
+    assert {weight / macs for label, weight in trained.items() if "float32" in label} == {4.0}
+    assert {weight / macs for label, weight in trained.items() if "float32" not in label} == {2.0}
+    measured = [weight / macs for label, weight in weights.items() if "test split" in label]
+    assert measured and set(measured) == {MEASURING_EPOCHS}

@@ -128,11 +128,11 @@ class Evaluation:
                 continue  # a request for float32 itself: the parent
             costs = priced[request.candidate]
             wanted = pair in parents or _runs_somewhere(costs)
-            job = self._job(*pair, "validation") if wanted else None
             numbers = range(self.numbered, self.numbered + len(costs))
-            entry = _Entry(request, costs, job, numbers)
+            entry = _Entry(request, costs, None, numbers)
             self.numbered += len(costs)
             self._entries[pair] = entry
+            entry.job = job = self._job(*pair, "validation") if wanted else None
             if job is not None:
                 self._by_job.setdefault(job.key, []).append(entry)
             fresh.append(entry)
