@@ -83,12 +83,15 @@ def print_table(
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for heading, side in columns.items():
         table.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    console(no_color=no_color).print(table)
+    out = console(no_color=no_color)
+    if title:
+        out.print(title, style="bold", soft_wrap=True)
+    out.print(table)
 
 
 @contextmanager
