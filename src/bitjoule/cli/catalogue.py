@@ -26,9 +26,11 @@ data_app = typer.Typer(no_args_is_help=True, help="Datasets: list the kinds, ind
 
 
 @hardware_app.command("list")
-def hardware_list(as_json: JsonOption = False, no_color: NoColorOption = False) -> None:
+def hardware_list(
+    as_json: JsonOption = False, verbose: VerboseOption = False, no_color: NoColorOption = False
+) -> None:
     """The presets."""
-    with speaking():
+    with speaking(verbose=verbose):
         from bitjoule.hardware import load, presets
 
         found = [load(name) for name in presets()]
@@ -113,9 +115,11 @@ def hardware_scale(
 
 
 @formats_app.command("list")
-def formats_list(as_json: JsonOption = False, no_color: NoColorOption = False) -> None:
+def formats_list(
+    as_json: JsonOption = False, verbose: VerboseOption = False, no_color: NoColorOption = False
+) -> None:
     """Every family with its range of names."""
-    with speaking():
+    with speaking(verbose=verbose):
         from bitjoule.formats import describe, parse_format, registered_formats
 
         described = [describe(parse_format(str(name))) for name in registered_formats()]
@@ -159,9 +163,9 @@ def formats_show(
 
 
 @data_app.command("list")
-def data_list(as_json: JsonOption = False) -> None:
+def data_list(as_json: JsonOption = False, verbose: VerboseOption = False) -> None:
     """The kinds of data that can be read."""
-    with speaking():
+    with speaking(verbose=verbose):
         from bitjoule.zoo import data
 
         if as_json:
@@ -192,9 +196,11 @@ def data_index(
                 print(f"{key}: {value}")
 
 
-def networks(as_json: JsonOption = False, no_color: NoColorOption = False) -> None:
+def networks(
+    as_json: JsonOption = False, verbose: VerboseOption = False, no_color: NoColorOption = False
+) -> None:
     """The networks of the zoo and their options."""
-    with speaking():
+    with speaking(verbose=verbose):
         from bitjoule import zoo
 
         cards = zoo.networks()

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from bitjoule.cli.output import JsonOption, NoColorOption, print_json, print_table, speaking
+from bitjoule.cli.output import JsonOption, NoColorOption, VerboseOption, print_json, print_table, speaking
 
 __all__ = ["doctor"]
 
@@ -48,10 +48,11 @@ class Finding:
 def doctor(
     study: Annotated[Path | None, typer.Argument(help="A study whose lock and store are looked at.")] = None,
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
     no_color: NoColorOption = False,
 ) -> None:
     """Versions, cores, GPU, disk, optional extras, locks. Exit code 1 when something needed is missing."""
-    with speaking():
+    with speaking(verbose=verbose):
         findings = [*_versions(), *_machine(), *_disk(), *(_study(study) if study else ())]
         if as_json:
             print_json("doctor", {"findings": [vars(finding) for finding in findings]})
