@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bitjoule.search.dry_run import DryRun
     from bitjoule.search.jobs import Interrupted, TooManyFailuresError
     from bitjoule.search.progress import ProgressEvent
     from bitjoule.search.space import Candidate, Space, grid_space, topology_space
     from bitjoule.search.store import DiskFullError, StoreError
-    from bitjoule.search.study import DryRun, Join, Study
+    from bitjoule.search.study import Join, Study
     from bitjoule.search.study_directory import StudyError
     from bitjoule.search.study_file import StudyFile, read_study_file
     from bitjoule.search.study_yaml import StudyFileError
@@ -43,7 +44,8 @@ _HOMES = {
     "progress": ("ProgressEvent",),
     "space": ("Candidate", "Space", "grid_space", "topology_space"),
     "store": ("DiskFullError", "StoreError"),
-    "study": ("DryRun", "Join", "Study"),
+    "dry_run": ("DryRun",),
+    "study": ("Join", "Study"),
     "study_directory": ("StudyError",),
     "study_file": ("StudyFile", "read_study_file"),
     "study_yaml": ("StudyFileError",),

@@ -18,6 +18,7 @@ from typing import Literal, Protocol, Self
 
 from bitjoule.search.accuracy_key import AccuracyKeys
 from bitjoule.search.disk import room_needed
+from bitjoule.search.dry_run import DryRun, planned
 from bitjoule.search.evaluation import Evaluation, Stopped
 from bitjoule.search.executor import Executor, InProcess
 from bitjoule.search.executor_processes import Processes
@@ -48,7 +49,7 @@ from bitjoule.search.trial import CostFunction, EvaluatorSpec, Json, Split, Tria
 from bitjoule.search.unfinished import NothingFinishedError, unfinished_text
 from bitjoule.workload import Graph
 
-__all__ = ["DryRun", "Join", "Study", "StudyStatus"]
+__all__ = ["Join", "Study", "StudyStatus"]
 
 STORE = "study.sqlite"
 LOCK = "study.lock"
@@ -72,36 +73,6 @@ class Join(Protocol):
     def data_card(self, file: StudyFile) -> Json:
         """name, manifest_hash, classes, lossy, sizes {train, validation, test} of the data."""
         ...
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do. `estimate_s` is rough and None before anything was timed."""
-
-    name: str
-    candidates: int
-    hardware: int
-    stored: int
-    to_train: int
-    parents: int
-    workers: int
-    timed_epochs: int
-    estimate_s: float | None
-
-    def __str__(self) -> str:
-        text = (
-            f"{self.name}: {self.candidates} candidates x {self.hardware} hardware, "
-            f"{self.stored} stored, {self.to_train} to train"
-        )
-        if self.parents:
-            text += f" and {self.parents} float32 parent{'s' * (self.parents != 1)}"
-        if self.estimate_s is None:
-            return text if not self.to_train else f"{text} (nothing timed yet)"
-        minutes = max(1, round(self.estimate_s / 60))
-        spoken = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-        workers = f"{self.workers} worker{'s' * (self.workers != 1)}"
-        epochs = f"{self.timed_epochs} timed epoch{'s' * (self.timed_epochs != 1)}"
-        return f"{text} (about {spoken} on {workers}, from {epochs})"
 
 
 @dataclass(frozen=True)
@@ -270,45 +241,13 @@ class Study:
     def dry_run(self, workers: int | None = None) -> DryRun:
         """What a run would find stored and what it would train; writes nothing."""
         join = self._needed_join()
-        space = self.file.candidates()
-        check_size(space, self.file.limits.max_trials)
-        seeds = self.file.seeds(self.file.accuracy.seeds_search)
+        check_size(self.file.candidates(), self.file.limits.max_trials)
         with nullcontext() if self._fresh else _reading(self.path) as old:
             costs = self._costs(join, old, keep=False)
             hardware_labels(self.file, self._text, costs.hardware_hash)
             keys = self._keys(join, join.data_card(self.file), costs)
-            wanted = {keys.key(candidate, seed, "validation") for candidate in space for seed in seeds}
-            parents = {
-                keys.key(candidate.with_scheme(keys.float32), seed, "validation")
-                for candidate in space
-                for seed in seeds
-                if keys.has_parents and not candidate.scheme.is_float32
-            }
-            rows = {} if old is None else {row.key: row for row in old.accuracies()}
-        done = {name for name, row in rows.items() if row.done}
-        missing = [name for name in wanted if name not in done]
-        missing_parents = [name for name in parents if name not in done and name not in wanted]
-        slots = workers or self.file.executor.workers
-        seconds, epochs = 0.0, 0.0
-        for row in rows.values():
-            budget = row.payload["budget"]
-            if row.done and row.payload["split"] == "validation" and isinstance(budget, dict):
-                seconds += row.wall_s or 0.0
-                epochs += float(budget["epochs"])
-        left = len(missing) * self.file.accuracy.budget.epochs
-        if self.file.accuracy.parent is not None:
-            left += len(missing_parents) * self.file.accuracy.parent.epochs
-        return DryRun(
-            name=self.file.name,
-            candidates=space.size,
-            hardware=len(self.file.hardware),
-            stored=len(wanted) - len(missing),
-            to_train=len(missing),
-            parents=len(missing_parents),
-            workers=slots,
-            timed_epochs=round(epochs),
-            estimate_s=left * seconds / epochs / slots if epochs and left else None,
-        )
+            rows = [] if old is None else list(old.accuracies())
+        return planned(self.file, keys, rows, workers or self.file.executor.workers)
 
     def export_tables(self, folder: str | os.PathLike[str] | None = None) -> list[Path]:
         """Write front.csv, trials.parquet and best/NN-scheme/ (default: into the study).
