@@ -69,6 +69,14 @@ def test_pact_mask_is_open_at_the_clip_and_closed_at_zero():
     close(a.grad, 1.0)
 
 
+@pytest.mark.parametrize(("x", "dx", "da"), [(-math.inf, 0, 0), (math.inf, 0, 2), (-1e30, 0, 0)])
+def test_pact_at_infinity_moves_the_clip_only_from_above(x, dx, da):
+    v, a = tensor([x]), tensor(1.5)
+    LearnedClip.apply(v, a, 3.0).backward(torch.tensor([2.0], dtype=torch.float64))
+    close(v.grad, [dx])
+    close(a.grad, da)
+
+
 def test_dorefa_vector():
     v = torch.tensor(V)
     t = torch.tanh(v)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -144,3 +145,35 @@ def test_glorot_factor():
     """BinaryConnect's `W_LR_scale` is its reciprocal; 3x3, 64 -> 128 channels: sqrt(1.5 / (576 + 1152))."""
     assert glorot_factor((128, 64, 3, 3)) == pytest.approx(math.sqrt(1.5 / (576 + 1152)))
     assert glorot_factor((10, 64)) == pytest.approx(math.sqrt(1.5 / 74))
+
+
+@pytest.mark.parametrize(("text", "numpy_dtype"), [("FP16", np.float16)])
+def test_float64_is_rounded_once(text, numpy_dtype):
+    """NumPy rounds float64 to float16 in one step."""
+    ties = 1 + (2 * torch.arange(50, dtype=torch.float64) + 1) * 2.0**-11
+    x = torch.cat([sign * (ties + e) for sign in (1, -1) for e in (-(2.0**-40), 0.0, 2.0**-40)])
+    x = torch.cat(
+        [x, torch.tensor([1e300, -1e300, torch.inf, 1e-8, 65519.99999999, -0.0], dtype=torch.float64)]
+    )
+    q = METHODS["float_cast"](parse_tensor_format(text), QuantizerConfig("float_cast"), "weight", name="fc")
+    q.initialize(x)
+    with np.errstate(over="ignore"):
+        wanted = x.numpy().astype(numpy_dtype).astype(np.float64)
+    np.testing.assert_array_equal(q(x).numpy(), wanted)
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "role"),
+    [("lsq", "INT4", "weight"), ("pact", "UINT8", "activation"), ("dorefa", "MIDRISE1", "weight")],
+)
+def test_a_scale_in_float16_never_divides_by_zero(method, text, role):
+    q = METHODS[method](parse_tensor_format(text), QuantizerConfig(method), role, name="fc")
+    q.initialize(torch.ones(4))
+    q.half()
+    for parameter in q.parameters():
+        parameter.data.zero_()
+    x = torch.zeros(4, dtype=torch.float16, requires_grad=True)
+    out = q.train()(x)
+    out.sum().backward()
+    assert torch.isfinite(out).all() and torch.isfinite(x.grad).all()
+    assert (q.parameters_exported().scale > 0).all()

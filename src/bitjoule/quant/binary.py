@@ -16,7 +16,7 @@ from torch import Tensor
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, QuantizerError, Role
 from bitjoule.quant.sign_gradients import SIGN_GRADIENTS
-from bitjoule.quant.uniform import Bounds, pass_inside, scale_axis
+from bitjoule.quant.uniform import Bounds, floored, pass_inside, scale_axis, smallest_scale
 
 __all__ = ["BinaryQuantizer", "Sign", "sign"]
 
@@ -110,7 +110,7 @@ class BinaryQuantizer(FakeQuantizer):
     def quantize(self, x: Tensor) -> Tensor:
         if self.config.magnitude and self.training:
             with torch.no_grad():
-                self.scale.copy_(self._magnitude(x.detach()).clamp_min(1e-8))
+                self.scale.copy_(floored(self._magnitude(x.detach()), smallest_scale(self.scale.dtype)))
         return Sign.apply(x, self.scale, self.axis, self.gradient)  # type: ignore[no-any-return, no-untyped-call]
 
     def _magnitude(self, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.binary import Sign
 from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
-from bitjoule.quant.uniform import Bounds, grid_, pass_inside, quotient
+from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient, smallest_scale
 
 __all__ = ["DorefaQuantizer", "MidriseRounding", "UnitClip"]
 
@@ -115,7 +115,7 @@ class DorefaQuantizer(FakeQuantizer):
         if self.one_bit:
             if self.training and x.numel():
                 with torch.no_grad():
-                    self.scale.copy_(x.abs().mean().clamp_min(1e-8))
+                    self.scale.copy_(floored(x.abs().mean(), smallest_scale(self.scale.dtype)))
             return Sign.apply(x, self.scale, 0, "identity")  # type: ignore[no-any-return, no-untyped-call]
         rounded: Tensor = MidriseRounding.apply(self.transform(x), self.scale, self.top)  # type: ignore[no-untyped-call]
         return rounded.to(x.dtype)

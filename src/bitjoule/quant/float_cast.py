@@ -10,7 +10,7 @@ from torch import Tensor
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
 
-__all__ = ["Cast", "FloatCastQuantizer"]
+__all__ = ["Cast", "FloatCastQuantizer", "rounded_to_odd"]
 
 DTYPES = {"FP16": torch.float16, "BF16": torch.bfloat16, "FLOAT32": torch.float32}
 
@@ -20,11 +20,32 @@ class Cast(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
-        return x.to(dtype).to(x.dtype) if x.dtype != dtype else x.clone()
+        if x.dtype == dtype:
+            return x.clone()
+        if x.dtype == torch.float64 and dtype != torch.float32:
+            return rounded_to_odd(x).to(dtype).to(x.dtype)
+        return x.to(dtype).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         return g, None
+
+
+def rounded_to_odd(x: Tensor) -> Tensor:
+    """float64 to float32 so that a second rounding, to 16 bits, ends where a single one would.
+
+    torch casts float64 to 16 bits through float32, which rounds twice. Inexact values go to the neighbour
+    with an odd significand (Boldo and Melquiond 2008), which is never a tie of the shorter format.
+
+    >>> x = torch.tensor([1 + 2**-11 + 2**-40], dtype=torch.float64)  # just above a tie of FP16
+    >>> x.to(torch.float16).item(), rounded_to_odd(x).to(torch.float16).item()
+    (1.0, 1.0009765625)
+    """
+    nearest = x.to(torch.float32)
+    back = nearest.to(torch.float64)
+    even = (nearest.view(torch.int32) & 1) == 0
+    towards = torch.where(x > back, torch.inf, -torch.inf).to(torch.float32)
+    return torch.where((back != x) & ~x.isnan() & even, torch.nextafter(nearest, towards), nearest)
 
 
 class FloatCastQuantizer(FakeQuantizer):

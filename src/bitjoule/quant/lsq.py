@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
-from bitjoule.quant.uniform import Bounds, grid_, pass_inside, quotient, scale_axis, sum_product
+from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient, scale_axis, sum_product
 
 __all__ = ["LearnedStep", "LsqQuantizer"]
 
@@ -35,7 +35,7 @@ class LearnedStep(torch.autograd.Function):
     def forward(ctx: Any, v: Tensor, scale: Tensor, bounds: Bounds, factor: float, axis: int) -> Tensor:
         ctx.bounds, ctx.factor, ctx.axis = bounds, factor, axis
         ctx.save_for_backward(v, scale)
-        s = scale_axis(scale.clamp_min(SMALLEST), v.dim(), axis)
+        s = scale_axis(floored(scale, SMALLEST), v.dim(), axis)
         u = quotient(v, s)
         return grid_(u, bounds.low, bounds.high).mul_(s).to(v.dtype)
 
@@ -43,7 +43,7 @@ class LearnedStep(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         v, scale = ctx.saved_tensors
         bounds: Bounds = ctx.bounds
-        u = quotient(v, scale_axis(scale.clamp_min(SMALLEST), v.dim(), ctx.axis))
+        u = quotient(v, scale_axis(floored(scale, SMALLEST), v.dim(), ctx.axis))
         g = g.to(u.dtype)
         dv = pass_inside(g, u, bounds.outer(u.dtype))
         ds = None
@@ -121,4 +121,4 @@ class LsqQuantizer(FakeQuantizer):
         return LearnedStep.apply(x, self.scale, self.bounds, factor, self.axis)  # type: ignore[no-any-return, no-untyped-call]
 
     def scale_now(self) -> Tensor:
-        return self.scale.clamp_min(SMALLEST)
+        return floored(self.scale, SMALLEST)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
-from bitjoule.quant.uniform import Bounds, grid_, pass_inside, quotient
+from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient
 
 __all__ = ["LearnedClip", "PactQuantizer"]
 
@@ -30,16 +30,17 @@ class LearnedClip(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, clip: Tensor, top: float) -> Tensor:
         ctx.save_for_backward(x, clip)
-        scale = clip.clamp_min(SMALLEST) / top
+        scale = floored(clip, SMALLEST) / top
         u = quotient(x, scale)
         return grid_(u, 0.0, top).mul_(scale).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, clip = ctx.saved_tensors
-        v = quotient(x, clip.clamp_min(SMALLEST))  # >= 1 exactly where x >= a
+        v = quotient(x, floored(clip, SMALLEST))  # >= 1 exactly where x >= a
+        v.clamp_(min=-1.0)  # pass_inside has open bounds, so -infinity must lie above the lower one
         g = g.to(v.dtype)
-        below_clip = pass_inside(g, v, (float("-inf"), 1.0))
+        below_clip = pass_inside(g, v, (-2.0, 1.0))
         dx = pass_inside(below_clip, v, (ZERO.outer(v.dtype)[0], 1.0))
         da = (g - below_clip).sum().to(clip.dtype) if ctx.needs_input_grad[1] else None
         return dx.to(x.dtype), da, None
@@ -94,4 +95,4 @@ class PactQuantizer(FakeQuantizer):
         return LearnedClip.apply(x, self.clip, self.top)  # type: ignore[no-any-return, no-untyped-call]
 
     def scale_now(self) -> Tensor:
-        return self.clip.clamp_min(SMALLEST) / self.top
+        return floored(self.clip, SMALLEST) / self.top

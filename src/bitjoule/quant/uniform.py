@@ -12,7 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Bounds", "grid_", "pass_inside", "quotient", "scale_axis", "sum_product"]
+__all__ = [
+    "Bounds",
+    "floored",
+    "grid_",
+    "pass_inside",
+    "quotient",
+    "scale_axis",
+    "smallest_scale",
+    "sum_product",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,15 @@ def quotient(x: Tensor, scale: Tensor) -> Tensor:
     return x.to(dtype) / scale.to(dtype)
 
 
+def floored(scale: Tensor, smallest: float) -> Tensor:
+    """max(scale, smallest) in at least float32: a 16-bit float would round the floor itself to 0.
+
+    >>> floored(torch.zeros((), dtype=torch.float16), 1e-8).item() > 0
+    True
+    """
+    return scale.to(torch.promote_types(scale.dtype, torch.float32)).clamp_min(smallest)
+
+
 def grid_(u: Tensor, low: float, high: float) -> Tensor:
     """clamp(round half to even(u)), in place; -0.0 becomes +0.0, as no level is negative zero."""
     return u.clamp_(low, high).round_().add_(0.0)
@@ -66,6 +84,11 @@ def scale_axis(scale: Tensor, dims: int, axis: int) -> Tensor:
     if scale.dim() == 0:
         return scale
     return scale.view([-1 if i == axis else 1 for i in range(dims)])
+
+
+def smallest_scale(dtype: torch.dtype) -> float:
+    """The floor of a scale that is stored in `dtype`: 1e-8, or what a 16-bit float can hold."""
+    return max(1e-8, torch.finfo(dtype).tiny)
 
 
 def sum_product(a: Tensor, b: Tensor, scale: Tensor, axis: int) -> Tensor:
