@@ -170,3 +170,8 @@ def test_compiles_into_one_graph(conv):
     expected = net.eval()(x)
     compiled = torch.compile(net.module, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), expected)
+
+
+def test_a_network_without_ranges_evaluates_before_any_training(residual):
+    net = prepare_qat(residual, "fp16").eval()
+    assert torch.isfinite(net(torch.randn(2, 1, 8, 8))).all()

@@ -103,6 +103,10 @@ class BinaryQuantizer(FakeQuantizer):
             and scaling.granularity in granularities
         )
 
+    @property
+    def has_range(self) -> bool:
+        return self.config.magnitude
+
     def start(self, x: Tensor) -> None:
         if self.config.magnitude:
             self.scale.copy_(self.positive_or_one(self._magnitude(x)))

@@ -96,6 +96,10 @@ class DorefaQuantizer(FakeQuantizer):
             scaling.zero_point,
         ) == ("tensor", "float", False)
 
+    @property
+    def has_range(self) -> bool:
+        return self.role == "weight"
+
     def start(self, x: Tensor) -> None:
         if self.role == "weight":
             magnitude = x.abs().mean() if x.numel() else torch.zeros(())

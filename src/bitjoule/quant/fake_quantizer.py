@@ -126,7 +126,7 @@ class FakeQuantizer(nn.Module, ABC):
         of a weight with one scale per channel.
 
     `initialize` is called once, by hand or by the first training batch; the flag `initialized` is part of the
-    state dict. A method is a subclass with `method`, `trains`, `accepts`, `quantize` and, where there is
+    state dict, and True from the start where there is no range to find (`has_range`). A method is a subclass with `method`, `trains`, `accepts`, `quantize` and, where there is
     anything to start, `start`.
     """
 
@@ -163,13 +163,18 @@ class FakeQuantizer(nn.Module, ABC):
         self.parameter = parameter
         self.axis = axis
         self.scale_shape = (channels,) if tensor_format.scaling.granularity == "channel" else ()
-        self.register_buffer("initialized", torch.zeros((), dtype=torch.bool))
-        self._ready = False  # the buffer as a Python bool, so that forward never waits for a device
+        self.register_buffer("initialized", torch.tensor(not self.has_range))
+        self._ready = not self.has_range  # the buffer as a Python bool: forward never waits for a device
 
     @classmethod
     @abstractmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
         """Whether this method can train the Format in that role."""
+
+    @property
+    def has_range(self) -> bool:
+        """Whether there is anything to find from data before the first use; without, it is always ready."""
+        return True
 
     def start(self, x: Tensor) -> None:
         """Set scales from a first tensor `x`."""
@@ -249,4 +254,6 @@ class FakeQuantizer(nn.Module, ABC):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        if not self.has_range:
+            self.initialized.fill_(True)
         self._ready = bool(self.initialized)

@@ -85,5 +85,9 @@ class FloatCastQuantizer(FakeQuantizer):
             "float",
         )
 
+    @property
+    def has_range(self) -> bool:
+        return False
+
     def quantize(self, x: Tensor) -> Tensor:
         return Cast.apply(x, self.dtype)  # type: ignore[no-any-return, no-untyped-call]

@@ -102,6 +102,10 @@ class MoonsQuantizer(FakeQuantizer):
         return name.startswith("MOONS") and not (role == "weight" and name.endswith("_RELU"))
 
     @property
+    def has_range(self) -> bool:
+        return False
+
+    @property
     def latent_limit(self) -> float | None:
         return 1.0 if self.role == "weight" else None
 

@@ -87,9 +87,6 @@ class SteQuantizer(FakeQuantizer):
         first = 1.0 if config.scale is None else config.scale
         for key, value in (("scale", first), ("zero_point", 0.0), ("low", 0.0), ("high", 0.0)):
             self.register_buffer(key, torch.full(self.scale_shape, value))
-        if config.range == "fixed":
-            self.initialized.fill_(True)
-            self._ready = True
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
@@ -100,6 +97,10 @@ class SteQuantizer(FakeQuantizer):
             and scaling.granularity in granularities
             and not (role == "weight" and scaling.zero_point)
         )
+
+    @property
+    def has_range(self) -> bool:
+        return self.config.range != "fixed"
 
     def start(self, x: Tensor) -> None:
         self.low, self.high = self._extremes(x)
