@@ -1,8 +1,10 @@
 """The training loop: it learns, repeats itself bit for bit, survives being killed, says when it diverges."""
 
+import math
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,11 @@ from safetensors import safe_open
 from bitjoule import zoo
 from bitjoule.network import capture
 from bitjoule.train import PRESETS, CheckpointError, Diverged, Stopped, measure, prepare_qat, recipe, train
+from bitjoule.train.average import reestimate_batch_norm
 from bitjoule.train.loop import CHECKPOINT
+from bitjoule.train.loss import loss_of
 from bitjoule.train.whole import quantized_for
+from bitjoule.zoo import Split
 
 FAST = recipe("smoke", epochs=4)
 
@@ -163,11 +168,153 @@ def test_batch_norm_freezes_in_the_last_share(conv, few):
     bn = "blocks.block1.bn1."
     frozen = recipe("qat_default", **settings, freeze_batch_norm=1.0)
     whole = train(start, few, frozen, seed=0).network.state_dict()
-    assert torch.equal(whole[bn + "running_mean"], before[bn + "running_mean"])
+    expected = start.clone()
+    reestimate_batch_norm(expected, few.train, few.preprocessing, 50)  # of the weights as they are at first
+    assert torch.equal(whole[bn + "running_mean"], expected.state_dict()[bn + "running_mean"])
     assert int(whole[bn + "num_batches_tracked"]) == 0
     assert not torch.equal(whole[bn + "weight"], before[bn + "weight"])
     some = train(start, few, recipe("qat_default", **settings), seed=0).network.state_dict()
     assert int(some[bn + "num_batches_tracked"]) == 6  # of 8 steps, the last 20 % are frozen
+
+
+def own_statistics(net, data, batch):
+    """Running statistics of a network, and those its weights have when they are estimated anew."""
+    again = net.clone()
+    reestimate_batch_norm(again, data.train, data.preprocessing, batch)
+    names = [name for name in net.state_dict() if "running_" in name]
+    assert names
+    return [net.state_dict()[name] for name in names], [again.state_dict()[name] for name in names]
+
+
+@pytest.mark.parametrize("ema", [None, 0.999])
+@pytest.mark.parametrize("freeze", [0.0, 0.5])
+def test_few_bit_weights_are_returned_with_statistics_of_their_own(residual, few, ema, freeze):
+    """Not with the trailing ones of other weights, also not where the live network has frozen its own."""
+    start = quantized_for(residual, "w2a2", few)
+    settings = recipe("qat_default", epochs=2, batch=50, lr=0.1, ema=ema, freeze_batch_norm=freeze)
+    result = train(start, few, replace(settings, keep="last"), seed=0)
+    found, expected = own_statistics(result.network, few, 50)
+    equal = all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert equal == (ema is not None or freeze == 0)
+    assert measure(result.network, few.validation, few.preprocessing) == result.validation
+
+
+def test_frozen_statistics_are_those_of_the_weights_at_that_step(conv, few):
+    """A rate of next to nothing after the freeze: the weights are still those of the freeze."""
+    start = quantized_for(conv, "w2a2", few)
+    settings = recipe("qat_default", epochs=2, batch=50, lr=0.1, ema=None, freeze_batch_norm=0.5, keep="last")
+    settings = replace(settings, schedule="step", step_at=(0.5,), step_factor=1e-9)
+    result = train(start, few, settings, seed=0)
+    found, expected = own_statistics(result.network, few, 50)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_validating_does_not_steer_the_training(conv, few):
+    """One epoch of 16 steps, and two of 8 with a validation between, give the same live weights."""
+    start = quantized_for(conv, "w4a4", few)
+    settings = recipe("qat_default", epochs=1, batch=50, ema=None, freeze_batch_norm=0.0, schedule="constant")
+    estimated = train(start, few, replace(settings, epochs=2, keep="last"), seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bitjoule.train.loop.reestimate_batch_norm", lambda *_: None)
+        plain = train(start, few, replace(settings, epochs=2, keep="last"), seed=0)
+    assert [e.loss for e in estimated.history] == [e.loss for e in plain.history]
+    weights = dict(plain.network.named_parameters())
+    assert all(torch.equal(p, weights[name]) for name, p in estimated.network.named_parameters())
+
+
+def test_the_gradient_is_clipped(mlp, few):
+    """Eight steps of plain descent at rate 1 with norm 1e-3 move all weights together by 8e-3 at most."""
+    settings = recipe(
+        "float_default", epochs=1, batch=50, lr=1.0, lr_batch=None, warmup=0.0, schedule="constant"
+    )
+    settings = replace(settings, momentum=0.0, nesterov=False, weight_decay=0.0, clip_norm=1e-3)
+    before = dict(mlp.named_parameters())
+    after = dict(train(mlp, few, settings, seed=0).network.named_parameters())
+    moved = sum(float((after[name] - before[name]).detach().square().sum()) for name in before) ** 0.5
+    assert 1e-3 < moved < 8.01e-3
+
+
+def test_the_mirrored_copy_is_the_mirror_image(conv, few):
+    images = torch.cat([few.train.images, torch.flip(few.train.images, dims=[3])])
+    doubled = replace(few, train=Split(images, torch.cat([few.train.labels, few.train.labels])))
+    a = train(conv, few, recipe("smoke", mirrored_copy=True), seed=0)
+    b = train(conv, doubled, recipe("smoke"), seed=0)
+    assert same(state(a), state(b))
+
+
+@pytest.mark.parametrize(("scheme", "freeze"), [("w2a2", 0.5), ("int8", 0.3), ("float32", 0.2)])
+def test_a_stopped_training_of_convolutions_continues_bit_for_bit(residual, few, tmp_path, scheme, freeze):
+    """Batch norm, averages, channels last; one of the stops is just where statistics freeze."""
+    start = quantized_for(residual, scheme, few)
+    settings = recipe("qat_default", epochs=4, batch=50, augment="shift", freeze_batch_norm=freeze)
+    whole = train(start, few, settings, seed=3)
+    for _ in range(3):
+        with pytest.raises(Stopped):
+            train(start, few, settings, seed=3, workdir=tmp_path, stop=lambda: True)
+    resumed = train(start, few, settings, seed=3, workdir=tmp_path, stop=lambda: True)
+    assert same(state(whole), state(resumed))
+    assert [e.loss for e in whole.history] == [e.loss for e in resumed.history]
+    assert resumed.validation == whole.validation
+
+
+@pytest.fixture
+def bad_losses(monkeypatch):
+    """Make the loss of the steps named (from 0) NaN, as a batch gone wrong would."""
+    steps, count = set(), iter(range(10**6))
+
+    def loss(*given):
+        return loss_of(*given) * (float("nan") if next(count) in steps else 1.0)
+
+    monkeypatch.setattr("bitjoule.train.loop.loss_of", loss)
+    return steps
+
+
+@pytest.mark.parametrize("ema", [None, 0.99])
+def test_a_batch_whose_loss_is_not_finite_is_passed_over(conv, few, bad_losses, ema):
+    bad_losses |= {2, 3, 5, 6}
+    start = quantized_for(conv, "w4a4", few)
+    result = train(start, few, recipe("qat_default", epochs=2, batch=50, ema=ema), seed=0)
+    assert result.status == "done" and len(result.history) == 2
+    assert all(math.isfinite(epoch.loss) for epoch in result.history)
+    assert all(bool(p.isfinite().all()) for p in result.network.parameters())
+
+
+def test_a_batch_passed_over_leaves_weights_and_buffers(conv, few, bad_losses):
+    """With all but the first of three batches bad, what is returned is what one step gave."""
+    settings = recipe("smoke", epochs=0.125, keep="last", schedule="constant")
+    once = train(conv, few, settings, seed=0)
+    bad_losses |= {2, 3}
+    thrice = train(conv, few, replace(settings, epochs=0.375), seed=0)
+    count = {name for name in state(once) if name.endswith("num_batches_tracked")}
+    a, b = ({k: v for k, v in state(r).items() if k not in count} for r in (once, thrice))
+    assert same(a, b)
+    assert once.history[0].loss == thrice.history[0].loss
+
+
+def test_bad_steps_in_a_row_are_counted_over_epochs_and_stops(mlp, few, bad_losses, tmp_path):
+    bad_losses |= {6, 7, 8}  # epochs of 8 steps
+    settings = recipe("smoke", epochs=2)
+    with pytest.raises(Stopped):
+        train(mlp, few, settings, seed=0, workdir=tmp_path, stop=lambda: True)
+    with pytest.raises(Diverged, match=r"not finite in 3 steps in a row, up to step 9$"):
+        train(mlp, few, settings, seed=0, workdir=tmp_path)
+
+
+def test_a_batch_of_one_is_refused_where_batch_norm_sees_one_value(mlp, conv, few):
+    one = replace(few, train=Split(few.train.images[:1], few.train.labels[:1]))
+    text = "batch norm hidden.hidden1.bn sees one value per channel in a batch of 1 image and cannot take a"
+    with pytest.raises(ValueError, match=rf"^train: {text} variance of it; give at least 2 training images$"):
+        train(mlp, one, recipe("smoke"), seed=0)
+    with pytest.raises(ValueError, match=rf"{text} variance of it; give a recipe with a batch of 2 or more$"):
+        train(mlp, few, recipe("smoke", batch=1), seed=0)
+    assert train(conv, one, recipe("smoke"), seed=0).status == "done"  # 64 pixels have a variance
+
+
+def test_the_rate_is_that_of_the_batch_there_is(mlp, few):
+    """400 images, a batch of 1,600: the rate is scaled to 400."""
+    settings = recipe("float_default", epochs=1, warmup=0.0, batch=1600, lr=0.01, lr_batch=100)
+    assert train(mlp, few, settings, seed=0).history[0].rate == pytest.approx(0.04)
 
 
 def test_the_average_is_validated_with_statistics_of_its_own(conv, few):

@@ -1,7 +1,8 @@
-"""The running average of the trained weights, and the batch statistics that go with it.
+"""The running average of the trained weights, and the batch statistics that go with the weights evaluated.
 
-After training, a network with averaged weights needs statistics of its own: batch norm is re-estimated as the
-plain average over batches of training images.
+The running statistics of batch norm trail the weights: at momentum 0.1 they are those of the last ten steps,
+which few-bit weights have left by flipping levels, and the averaged weights never had any. So batch norm is
+re-estimated as the plain average over batches of training images (Nagel et al. 2022, arXiv 2203.11086).
 """
 
 from __future__ import annotations
@@ -18,10 +19,17 @@ from bitjoule.train.qat import quantizers
 from bitjoule.train.schedule import average_decay
 from bitjoule.zoo.data import Preprocessing, Split, batches
 
-__all__ = ["WeightAverage", "reestimate_batch_norm"]
+__all__ = ["WeightAverage", "kept_buffers", "reestimate_batch_norm"]
 
 BATCHES = 50
 """Batches whose statistics are averaged (Nagel et al. 2022, published code)."""
+IMAGES = 2000
+"""Images that are enough: fewer batches are taken where 50 would hold more [assumed]."""
+ORDER_SEED = 0
+"""Seed of the order in which a split is sampled: the same images at every estimate."""
+
+COUNT = "num_batches_tracked"
+"""Buffer of a batch norm that counts training steps; an estimate is none."""
 
 
 class WeightAverage:
@@ -42,19 +50,18 @@ class WeightAverage:
     @contextmanager
     def in_place(self, net: Network) -> Iterator[None]:
         """Run with the averaged weights; afterwards weights and buffers are as before."""
-        buffers = {name: value.clone() for name, value in net.module.named_buffers()}
         weights = [p.detach().clone() for p in self.live]
-        with torch.no_grad():
-            for parameter, value in zip(self.live, self.values, strict=True):
-                parameter.copy_(value)
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for parameter, value in zip(self.live, weights, strict=True):
-                    parameter.copy_(value)
-                for name, value in net.module.named_buffers():
-                    value.copy_(buffers[name])
+        with kept_buffers(net):
+            try:
+                self._put(self.values)
+                yield
+            finally:
+                self._put(weights)
+
+    @torch.no_grad()
+    def _put(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.live, values, strict=True):
+            parameter.copy_(value)
 
     def state(self) -> list[Tensor]:
         """The averages, in the order of the parameters."""
@@ -67,42 +74,62 @@ class WeightAverage:
             own.copy_(value)
 
 
+@contextmanager
+def kept_buffers(net: Network) -> Iterator[None]:
+    """Put every buffer back as it was, so that what is measured inside does not steer the training."""
+    before = {name: value.clone() for name, value in net.module.named_buffers()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, value in net.module.named_buffers():
+                value.copy_(before[name])
+
+
 @torch.no_grad()
 def reestimate_batch_norm(net: Network, split: Split, preprocessing: Preprocessing, batch: int) -> None:
-    """Replace running statistics by the average over the first batches of `split`, in place.
+    """Replace running statistics by the average over batches sampled from `split`, in place.
 
-    Quantizers of weights measure the weights as they are now; everything else runs in evaluation mode.
+    The sample has at most 50 batches or 2,000 images, in an order of its own that does not depend on how the
+    split is sorted. Quantizers of weights measure the weights as they are now, quantizers that have no range
+    yet start from the first batch; everything else runs in evaluation mode.
     """
     norms = batch_norms(net)
-    measured = [q for q in quantizers(net).values() if q.role == "weight"]
+    measured = [q for q in quantizers(net).values() if q.role == "weight" or not bool(q.initialized)]
     if not norms and not measured:
         return
     device = next(net.parameters()).device
     modes = [(module, module.training) for module in net.module.modules()]
     rates = [norm.momentum for norm in norms]
+    counts = [(b, b.clone()) for name, b in net.module.named_buffers() if name.endswith(COUNT)]
     net.eval()
     for module in (*norms, *measured):
         module.train()
     try:
-        whole = split if len(split) < batch else type(split)(*_whole_batches(split, batch))
+        sample = _sample(split, batch)
         for index, (images, _) in enumerate(
-            batches(whole, batch, preprocessing=preprocessing, device=device)
+            batches(sample, batch, preprocessing=preprocessing, device=device)
         ):
             for norm in norms:
                 norm.momentum = 1 / (index + 1)  # type: ignore[assignment]
             net(images)
-            if index + 1 == BATCHES:
-                break
+            if not norms:
+                break  # weights are measured by one batch as well as by fifty
     finally:
         for norm, rate in zip(norms, rates, strict=True):
             norm.momentum = rate
+        for count, before in counts:
+            count.copy_(before)
         for module, mode in modes:
             module.training = mode
 
 
-def _whole_batches(split: Split, batch: int) -> tuple[Tensor, Tensor]:
-    """Images and labels without the last, smaller batch, whose statistics would count as much as a full
-    one.
+def _sample(split: Split, batch: int) -> Split:
+    """Whole batches drawn from all over the split, or all of it when it is smaller than one.
+
+    A last, smaller batch is left out: its statistics would count as much as those of a full one.
     """
-    count = min(len(split) // batch, BATCHES) * batch
-    return split.images[:count], split.labels[:count]
+    whole = min(len(split) // batch, BATCHES, max(1, IMAGES // batch)) * batch or len(split)
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(ORDER_SEED))[:whole]
+    chosen = order.to(split.images.device)
+    return Split(split.images[chosen], split.labels[chosen])

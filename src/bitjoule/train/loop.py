@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bitjoule.network import Network
 from bitjoule.train.accuracy import Accuracy, measure
-from bitjoule.train.average import WeightAverage, reestimate_batch_norm
+from bitjoule.train.average import WeightAverage, kept_buffers, reestimate_batch_norm
 from bitjoule.train.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -38,6 +38,7 @@ from bitjoule.train.parameters import (
     make_optimizer,
     unfit_parameter,
 )
+from bitjoule.train.qat import quantizers
 from bitjoule.train.recipes import Recipe
 from bitjoule.train.result import Diverged, Epoch, Stopped, TrainResult
 from bitjoule.train.schedule import learning_rate
@@ -115,7 +116,7 @@ class _Run:
         teacher: nn.Module | Network | None,
         workdir: Path | None,
     ) -> None:
-        self.recipe, self.teacher, self.workdir = recipe, teacher, workdir
+        self.teacher, self.workdir = teacher, workdir
         self.net = net.clone()
         self.device = next((p.device for p in self.net.parameters()), torch.device("cpu"))
         self.data = data.to(self.device)
@@ -131,6 +132,9 @@ class _Run:
             self.layout = torch.channels_last
             self.net.to(memory_format=self.layout)
         self.batch = min(recipe.batch, len(self.split))
+        _refuse_single_values(net, self.batch, len(self.split))
+        self.recipe = recipe = replace(recipe, batch=self.batch)  # its rate follows the batch that is trained
+        self.quantized = bool(quantizers(self.net))
         self.steps_per_epoch = len(self.split) // self.batch
         self.total_steps = max(1, math.ceil(recipe.epochs * self.steps_per_epoch))
         self.epochs = math.ceil(self.total_steps / self.steps_per_epoch)
@@ -142,6 +146,7 @@ class _Run:
         if isinstance(teacher, Network | nn.Module):
             teacher.eval()
         self.step = 0
+        self.bad_steps = 0
         self.history: list[Epoch] = []
         self.best_epoch = 0
         self.best: Accuracy | None = None
@@ -177,42 +182,61 @@ class _Run:
         self.net.train()
         frozen = False
         total = torch.zeros((), device=self.device)
-        bad = torch.zeros((), dtype=torch.int32, device=self.device)
-        steps, rate = 0, 0.0
-        for images, labels in batches(
+        learned, rate = 0, 0.0
+        drawn = batches(
             self.split,
             self.batch,
             preprocessing=self.data.preprocessing,
             generator=self.generator,
             augment=self.recipe.augment,
             device=self.device,
-        ):
+        )
+        for steps, (images, labels) in enumerate(drawn):
             if steps == self.steps_per_epoch or self.step >= self.total_steps:
                 break
             if self.step >= self.freeze_from and not frozen:
                 frozen = True
-                for norm in batch_norms(self.net):
-                    norm.eval()
+                self._freeze()
             rate = learning_rate(self.recipe, self.step, self.steps_per_epoch, self.total_steps)
             loss = self._one_step(images.contiguous(memory_format=self.layout), labels, rate)
-            total += loss
-            bad = torch.where(torch.isfinite(loss), 0, bad + 1)
-            if (self.device.type == "cpu" or self.step % 20 == 0) and int(bad) >= BAD_STEPS:
+            if loss is not None:
+                total += loss
+                learned += 1
+            elif self.bad_steps >= BAD_STEPS:
                 raise self._diverged(
                     f"the loss was not finite in {BAD_STEPS} steps in a row, up to step {self.step}"
                 )
-            steps += 1
-        return float(total) / max(1, steps), rate
+        return float(total) / learned if learned else math.nan, rate
 
-    def _one_step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
+    def _freeze(self) -> None:
+        """Batch norm uses its running statistics from here on: at the first such step those of the weights
+        as they are now.
+        """
+        if self.step == self.freeze_from:
+            reestimate_batch_norm(self.net, self.split, self.data.preprocessing, self.batch)
+        for norm in batch_norms(self.net):
+            norm.eval()
+
+    def _one_step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor | None:
+        """The loss; None when it was not finite, and then nothing was learned from this batch."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
+        buffers = [b for b in self.net.module.buffers() if b.is_floating_point()]
+        before = torch._foreach_mul(buffers, 1.0) if buffers else []
         logits = self.net(images)
         teacher_logits = None
         if self.teacher is not None:
             with torch.no_grad():
                 teacher_logits = self.teacher(images)
         loss = loss_of(self.recipe, logits, labels, teacher_logits)
+        self.step += 1
+        if not bool(torch.isfinite(loss)):
+            self.bad_steps += 1
+            with torch.no_grad():
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
+            return None
+        self.bad_steps = 0
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm is not None:
@@ -220,20 +244,20 @@ class _Run:
         self.optimizer.step()
         clip_latent(self.limits)
         if self.average is not None:
-            self.average.update(self.step)
-        self.step += 1
+            self.average.update(self.step - 1)
         return loss.detach()
 
     def _validate(self) -> Accuracy:
         """Accuracy on the validation split of the weights that would be returned; keeps them if they are
         best.
+
+        Averaged or quantized weights get statistics of their own, but for live weights that train with
+        frozen ones. The training goes on with its own weights and buffers.
         """
-        if self.average is None:
-            accuracy = measure(self.net, self.data.validation, self.data.preprocessing)
-            self._keep(accuracy)
-            return accuracy
-        with self.average.in_place(self.net):
-            if self.step < self.freeze_from:
+        frozen = self.step > self.freeze_from
+        average = self.average
+        with kept_buffers(self.net) if average is None else average.in_place(self.net):
+            if average is not None or (self.quantized and not frozen):
                 reestimate_batch_norm(self.net, self.split, self.data.preprocessing, self.batch)
             accuracy = measure(self.net, self.data.validation, self.data.preprocessing)
             self._keep(accuracy)
@@ -279,6 +303,7 @@ class _Run:
         document = {
             "identity": self.identity,
             "step": self.step,
+            "bad_steps": self.bad_steps,
             "history": [asdict(epoch) for epoch in self.history],
             "best_epoch": self.best_epoch,
             "best": best,
@@ -323,10 +348,23 @@ class _Run:
         self.best_state = checkpoint.section("best")
         self.step = cast(int, document["step"])
         entries = cast(list[dict[str, Any]], document["history"])
+        self.bad_steps = cast(int, document["bad_steps"])
         self.history = [Epoch(**entry) for entry in entries]
         self.best_epoch = cast(int, document["best_epoch"])
         best = document["best"]
         self.best = None if best is None else Accuracy(**cast(dict[str, Any], best))
+
+
+def _refuse_single_values(net: Network, batch: int, images: int) -> None:
+    """A batch of one image has no variance where batch norm sees one value per channel."""
+    for node in net.graph.nodes:
+        shape = net.graph.tensors[node.output].shape
+        if batch == 1 and node.op == "batch_norm" and math.prod(shape) == shape[1]:
+            remedy = "at least 2 training images" if images == 1 else "a recipe with a batch of 2 or more"
+            raise ValueError(
+                f"train: batch norm {node.name} sees one value per channel in a batch of 1 image and cannot "
+                f"take a variance of it; give {remedy}"
+            )
 
 
 def _identity(net: Network, data: Dataset, recipe: Recipe, seed: int, teacher: bool) -> dict[str, object]:
