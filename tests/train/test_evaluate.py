@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import pytest
 from safetensors.torch import load_file, save_file
 
+from bitjoule.quant.config import GRADIENTS
+from bitjoule.quant.sign_gradients import SIGN_GRADIENTS
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.search.space import Candidate
 from bitjoule.search.task import Evaluators, Task, run_task
 from bitjoule.search.trial import AccuracyEvaluator, Budget, EvaluatorSpec
 from bitjoule.train import Stopped
 from bitjoule.train.evaluate import qat, short_qat
+from bitjoule.train.recipes import AUGMENTS
+from bitjoule.zoo.data.augment import AUGMENTATIONS
 
 CONFIG = {
     "network": {"zoo": "tfc", "options": {"inputs": 64}},
@@ -185,18 +189,113 @@ def test_wrong_configs(factory, change, text):
     assert str(error.value).startswith(text)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "text"),
+    [
+        ({"augment": "crops"}, "recipe: augment must be one of none, crop-flip, "),
+        ({"augment": None, "batch": 2.5}, "recipe: a field has the wrong type: batch must be a whole number"),
+        ({"batch": True}, "recipe: a field has the wrong type: batch must be a whole number, not True"),
+        ({"lr": "0.1"}, "recipe: a field has the wrong type: lr must be a number, not '0.1'"),
+        ({"nesterov": "no"}, "recipe: a field has the wrong type: nesterov must be true or false, not 'no'"),
+        ({"glorot_lr": 1}, "recipe: a field has the wrong type: glorot_lr must be true or false, not 1"),
+        ({"augment": 3}, "recipe: a field has the wrong type: augment must be a text, not 3"),
+        ({"step_at": 0.5}, "recipe: a field has the wrong type: step_at must be a list of numbers, not 0.5"),
+        (
+            {"step_at": [0.5, 1.0]},
+            "recipe: step_at holds shares of the training between 0 and 1, not [0.5, 1.0]",
+        ),
+        ({"step_factor": 0}, "recipe: step_factor must be from 1e-09 to 1000, not 0"),
+        ({"lr_batch": 0}, "recipe: lr_batch must be from 1 to 1e+06, not 0"),
+        ({"lr": float("nan")}, "recipe: lr must be from 1e-12 to 1000, not nan"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_before_any_trial(recipe, text):
+    with pytest.raises(ValueError) as error:
+        qat({**CONFIG, "recipe": recipe})
+    assert str(error.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"recipe": ["batch"]}, "evaluator qat: recipe must be a mapping of fields, not ['batch']"),
+        (
+            {"preset": "moons2017", "recipe": {"label_smoothing": 0.1}},
+            "recipe: label_smoothing belongs to cross_entropy, not to squared_hinge",
+        ),
+        (
+            {"weight": "lsq"},
+            'evaluator qat: weight: must be a mapping such as {"method": "lsq"}, not \'lsq\'',
+        ),
+        ({"weight": {}}, "evaluator qat: weight: key 'method' is missing; methods: ste, moons"),
+        (
+            {"activation": {"method": "lsq", "learnscale": True}},
+            "evaluator qat: activation: QuantizerConfig has no key 'learnscale', did you mean",
+        ),
+        (
+            {"activation": {"method": "lsqq"}},
+            "evaluator qat: activation: QuantizerConfig: method must be one of ste,",
+        ),
+        (
+            {"weight": {"method": "lsq", "learn_scale": "yes"}},
+            "evaluator qat: weight: QuantizerConfig: learn_scale must be true or false, not 'yes'",
+        ),
+        (
+            {"weight": {"method": "ste", "momentum": None}},
+            "evaluator qat: weight: QuantizerConfig: momentum must be a number, not None",
+        ),
+        (
+            {"weight": {"method": "lsq", "gradient": "swish"}},
+            "evaluator qat: weight: lsq has the gradients default, not 'swish'",
+        ),
+        (
+            {"activation": {"method": "binary", "magnitude": True}},
+            "evaluator qat: activation: magnitude is for binary weights",
+        ),
+    ],
+)
+def test_wrong_sections_are_refused_before_any_trial(change, text):
+    with pytest.raises(ValueError) as error:
+        qat({**CONFIG, **change})
+    assert str(error.value).startswith(text)
+
+
+def test_the_recipe_knows_the_augmentations_of_the_zoo():
+    assert set(AUGMENTS) == set(AUGMENTATIONS)
+
+
+def test_the_gradients_a_config_may_name_are_those_of_the_methods():
+    assert GRADIENTS["binary"] == ("default", *SIGN_GRADIENTS)
+
+
+def test_a_warmup_of_the_config_is_kept_and_must_fit_the_budget():
+    w4a4 = parse_scheme("w4a4")
+    assert qat(CONFIG).recipe_for(w4a4, 10).warmup == 1.0
+    assert qat(CONFIG).recipe_for(w4a4, 2).warmup == 0.4
+    chosen = qat({**CONFIG, "recipe": {"warmup": 8}})
+    assert (chosen.recipe_for(w4a4, 10).warmup, chosen.recipe_for(w4a4, 10).epochs) == (8, 10)
+    assert qat({**CONFIG, "recipe": {"warmup": 0}}).recipe_for(w4a4, 10).warmup == 0
+    with pytest.raises(ValueError) as error:
+        chosen.recipe_for(w4a4, 5)
+    assert str(error.value) == (
+        "evaluator qat: the recipe's warmup of 8 epochs is longer than the budget of 5; "
+        "lower warmup, leave it out, or raise the epochs of the budget"
+    )
+
+
 def test_an_unknown_split_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^split must be 'validation' or 'test', not 'train'$"):
         call(qat(CONFIG), "float32", tmp_path, split="train")
 
 
 def test_the_driver_reads_an_evaluator_without_torch():
+    config = {**CONFIG, "weight": {"method": "lsq"}}
     code = (
         "import sys, json; from bitjoule.train.evaluate import short_qat;"
         "e = short_qat(json.loads(sys.argv[1])); e.fingerprint(); e.name; e.version;"
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code, json.dumps(CONFIG)], check=True)
+    subprocess.run([sys.executable, "-c", code, json.dumps(config)], check=True)
 
 
 def test_other_candidates_than_those_of_search_do_as_well(tmp_path):

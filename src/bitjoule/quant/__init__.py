@@ -1,14 +1,23 @@
-"""Fake quantizers and their gradients: one file per method, one contract for all."""
+"""Fake quantizers and their gradients: one file per method, one contract for all.
 
-from bitjoule.quant.choose import METHODS, make_activation_quantizer, make_weight_quantizer, natural_method
-from bitjoule.quant.fake_quantizer import (
-    FakeQuantizer,
-    QuantizerConfig,
-    QuantizerError,
-    QuantizerWarning,
-    QuantParams,
-)
-from bitjoule.quant.moons import glorot_factor
+Names load torch when they are first used; `quant.config` is read without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitjoule.quant.choose import (
+        METHODS,
+        make_activation_quantizer,
+        make_weight_quantizer,
+        natural_method,
+    )
+    from bitjoule.quant.config import QuantizerConfig, QuantizerError
+    from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerWarning, QuantParams
+    from bitjoule.quant.moons import glorot_factor
 
 __all__ = [
     "METHODS",
@@ -22,3 +31,26 @@ __all__ = [
     "make_weight_quantizer",
     "natural_method",
 ]
+
+_HOME = {
+    "METHODS": "choose",
+    "FakeQuantizer": "fake_quantizer",
+    "QuantParams": "fake_quantizer",
+    "QuantizerConfig": "config",
+    "QuantizerError": "config",
+    "QuantizerWarning": "fake_quantizer",
+    "glorot_factor": "moons",
+    "make_activation_quantizer": "choose",
+    "make_weight_quantizer": "choose",
+    "natural_method": "choose",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has: {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, QuantizerError, Role
+from bitjoule.quant.config import QuantizerConfig, QuantizerError, Role
+from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.sign_gradients import SIGN_GRADIENTS
 from bitjoule.quant.uniform import Bounds, floored, pass_inside, scale_axis, smallest_scale
 

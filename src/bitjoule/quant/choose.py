@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.binary import BinaryQuantizer
+from bitjoule.quant.config import Method, QuantizerConfig, Role
 from bitjoule.quant.dorefa import DorefaQuantizer
-from bitjoule.quant.fake_quantizer import FakeQuantizer, Method, QuantizerConfig, Role
+from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.float_cast import FloatCastQuantizer
 from bitjoule.quant.lsq import LsqQuantizer
 from bitjoule.quant.moons import MoonsQuantizer

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.binary import Sign
-from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
+from bitjoule.quant.config import QuantizerConfig, Role
+from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient, smallest_scale
 
 __all__ = ["DorefaQuantizer", "MidriseRounding", "UnitClip"]

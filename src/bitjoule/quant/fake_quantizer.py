@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,89 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitjoule.formats import Format, Scaling, TensorFormat
+from bitjoule.quant.config import Method, QuantizerConfig, QuantizerError, Role
 
-__all__ = [
-    "FakeQuantizer",
-    "Gradient",
-    "Method",
-    "QuantParams",
-    "QuantizerConfig",
-    "QuantizerError",
-    "QuantizerWarning",
-    "Range",
-    "Role",
-]
-
-Role = Literal["weight", "activation"]
-Method = Literal["ste", "moons", "dorefa", "pact", "lsq", "binary", "float_cast"]
-Gradient = Literal["default", "identity", "clipped", "approx", "swish", "paper", "keras"]
-Range = Literal["fixed", "minmax", "moving_average"]
-
-
-class QuantizerError(ValueError):
-    """A quantizer asked for something it cannot do; the text names the module and what it can."""
+__all__ = ["FakeQuantizer", "QuantParams", "QuantizerWarning"]
 
 
 class QuantizerWarning(UserWarning):
     """A range that carries no information (all zeros, no elements): the scale was set to 1."""
-
-
-@dataclass(frozen=True)
-class QuantizerConfig:
-    """How tensors of one kind are quantized in training.
-
-    method
-        `lsq` and `pact` learn a scale, `ste` has a fixed or observed one, `moons`, `dorefa` and `float_cast`
-        have the scale of the Format, `binary` is the sign.
-    gradient
-        pseudo-gradient of `binary` (`clipped` by default, `identity`, `approx`, `swish`) and of `moons`
-        (`paper` for weights and `keras` for activations by default); `default` elsewhere.
-    init
-        `default` is the rule of the method's paper; lsq also takes `minmax`.
-    learn_scale
-        False keeps a learned scale at its first value.
-    range, momentum, scale
-        of `ste`: `fixed` at `scale`, or observed (`minmax`, or `moving_average` with `momentum`, as 0.9 old +
-        0.1 new).
-    per_sample
-        of `lsq` activations: N in the gradient factor 1/sqrt(N p) counts one sample instead of the batch.
-    magnitude
-        of `binary` weights: times the mean absolute weight of each output channel (ReActNet) instead of 1.
-
-    >>> QuantizerConfig("lsq").learn_scale
-    True
-    """
-
-    method: Method
-    gradient: Gradient = "default"
-    init: Literal["default", "minmax"] = "default"
-    learn_scale: bool = True
-    range: Range = "moving_average"
-    momentum: float = 0.9
-    scale: float | None = None
-    per_sample: bool = False
-    magnitude: bool = False
-
-    def __post_init__(self) -> None:
-        for key, value, allowed in (
-            ("method", self.method, get_args(Method)),
-            ("gradient", self.gradient, get_args(Gradient)),
-            ("range", self.range, get_args(Range)),
-            ("init", self.init, ("default", "minmax")),
-        ):
-            if value not in allowed:
-                raise QuantizerError(
-                    f"QuantizerConfig: {key} must be one of {', '.join(allowed)}, not {value!r}"
-                )
-        if not 0 <= self.momentum < 1:
-            raise QuantizerError(f"QuantizerConfig: momentum must be in [0, 1), not {self.momentum}")
-        if self.scale is not None and not 0 < self.scale < float("inf"):
-            raise QuantizerError(f"QuantizerConfig: scale must be finite and > 0, not {self.scale}")
-        if (self.range == "fixed") != (self.scale is not None):
-            raise QuantizerError(
-                f"QuantizerConfig: range 'fixed' and a scale belong together, got range {self.range!r} with "
-                f"scale {self.scale}"
-            )
 
 
 @dataclass(frozen=True)
@@ -126,8 +50,8 @@ class FakeQuantizer(nn.Module, ABC):
         of a weight with one scale per channel.
 
     `initialize` is called once, by hand or by the first training batch; the flag `initialized` is part of the
-    state dict, and True from the start where there is no range to find (`has_range`). A method is a subclass with `method`, `trains`, `accepts`, `quantize` and, where there is
-    anything to start, `start`.
+    state dict, and True from the start where there is no range to find (`has_range`). A method is a subclass
+    with `method`, `trains`, `accepts`, `quantize` and, where there is anything to start, `start`.
     """
 
     method: ClassVar[Method]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
+from bitjoule.quant.config import QuantizerConfig, Role
+from bitjoule.quant.fake_quantizer import FakeQuantizer
 
 __all__ = ["Cast", "FloatCastQuantizer", "rounded_to_odd"]
 

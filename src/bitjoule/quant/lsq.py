@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
+from bitjoule.quant.config import QuantizerConfig, Role
+from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient, scale_axis, sum_product
 
 __all__ = ["LearnedStep", "LsqQuantizer"]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, QuantizerError, Role
+from bitjoule.quant.config import QuantizerConfig, QuantizerError, Role
+from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.uniform import Bounds, grid_, pass_inside
 
 __all__ = ["MoonsQuantizer", "MoonsRounding", "MoonsSign", "glorot_factor"]

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerConfig, Role
+from bitjoule.quant.config import QuantizerConfig, Role
+from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.observers import extremes, moving_average, scale_of_range
 from bitjoule.quant.uniform import Bounds, grid_, pass_inside, quotient, scale_axis
 

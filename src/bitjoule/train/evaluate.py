@@ -20,10 +20,11 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from bitjoule.quant.config import QuantizerConfig, QuantizerError, Role, quantizer_config
 from bitjoule.train.recipes import PRESETS, Recipe, RecipeError, recipe_from_json, scheme_recipe
 from bitjoule.train.topology import build_options
 
@@ -43,6 +44,10 @@ RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
 SCHEMA = "bitjoule.training/1"
 CONFIG_KEYS = ("network", "data", "recipe", "preset", "init", "teacher", "weight", "activation")
+ROLES: tuple[Role, ...] = ("weight", "activation")
+LONGEST = 1e6
+"""Epochs that no recipe exceeds."""
+
 DATA_KEYS = ("kind", "root", "validation", "resolution", "preprocessing", "seed")
 
 
@@ -117,7 +122,21 @@ class TrainingEvaluator:
         if preset is not None and preset not in PRESETS:
             raise RecipeError(f"unknown recipe {preset!r}; recipes: {', '.join(PRESETS)}")
         self.config: dict[str, Any] = dict(config)
-        recipe_from_json(self._changes())
+        if not isinstance(config.get("recipe") or {}, Mapping):
+            raise RecipeError(
+                f"evaluator {name}: recipe must be a mapping of fields, not {config['recipe']!r}"
+            )
+        base = PRESETS[cast(str, preset)] if preset else PRESETS["qat_default"]
+        recipe_from_json({**self._changes(), "epochs": LONGEST}, base)  # warm-up waits for the budget
+        self.quantizers: dict[Role, QuantizerConfig | None] = {}
+        for role in ROLES:
+            given = config.get(role)
+            try:
+                self.quantizers[role] = (
+                    None if given is None else quantizer_config(cast(Mapping[str, object], given), role)
+                )
+            except QuantizerError as error:
+                raise QuantizerError(f"evaluator {name}: {error}") from None
 
     def fingerprint(self) -> dict[str, object]:
         """Everything that changes the result beyond candidate, budget, seed, split, data and parent."""
@@ -136,17 +155,26 @@ class TrainingEvaluator:
         }
 
     def recipe_for(self, scheme: Scheme, epochs: float) -> Recipe:
-        """The recipe of a candidate under `scheme`."""
+        """The recipe of a candidate under `scheme`; a fifth of the budget is the most that a default warm-up
+        takes.
+
+        Raises:
+            RecipeError: the config's own warm-up is longer than the budget.
+        """
         preset = self.config.get("preset")
         base = (
             PRESETS[preset]
             if preset
             else scheme_recipe(scheme, epochs, scratch=self.config["init"] == "scratch")
         )
-        changed = recipe_from_json(
-            {**self._changes(), "epochs": epochs, "warmup": min(base.warmup, epochs / 5)}, base
-        )
-        return replace(changed, epochs=epochs)
+        changes = self._changes()
+        warmup = changes.setdefault("warmup", min(base.warmup, epochs / 5))
+        if cast(float, warmup) > epochs:
+            raise RecipeError(
+                f"evaluator {self.name}: the recipe's warmup of {warmup:g} epochs is longer than the "
+                f"budget of {epochs:g}; lower warmup, leave it out, or raise the epochs of the budget"
+            )
+        return recipe_from_json({**changes, "epochs": epochs}, base)
 
     def __call__(
         self,
@@ -251,13 +279,9 @@ class TrainingEvaluator:
         return {key: value for key, value in given.items() if key != "epochs" and value is not None}
 
     def _qat_config(self) -> QatConfig:
-        from bitjoule.quant import QuantizerConfig
         from bitjoule.train.qat import QatConfig
 
-        given = {role: self.config.get(role) for role in ("weight", "activation")}
-        return QatConfig(
-            **{role: None if value is None else QuantizerConfig(**value) for role, value in given.items()}
-        )
+        return QatConfig(self.quantizers["weight"], self.quantizers["activation"])
 
 
 @functools.lru_cache(maxsize=4)

@@ -21,7 +21,7 @@ from bitjoule.quant import (
     make_weight_quantizer,
     natural_method,
 )
-from bitjoule.quant.fake_quantizer import Role
+from bitjoule.quant.config import Role
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.workload import Node, QuantPoint, assign
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal, get_args
 
@@ -28,6 +28,32 @@ __all__ = [
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["cosine", "linear", "step", "constant", "moons2017"]
 Loss = Literal["cross_entropy", "squared_hinge"]
+
+
+AUGMENTS = ("none", "crop-flip", "crop", "flip", "shift")
+"""Names of `zoo.data.AUGMENTATIONS`, here without torch."""
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "float": ("a number", _is_number),
+    "float | None": ("a number or None", lambda value: value is None or _is_number(value)),
+    "int": ("a whole number", _is_integer),
+    "int | None": ("a whole number or None", lambda value: value is None or _is_integer(value)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "tuple[float, ...]": (
+        "a list of numbers",
+        lambda value: isinstance(value, tuple) and all(_is_number(entry) for entry in value),
+    ),
+}
+"""What a field of that annotation takes; every other field is a word."""
 
 
 class RecipeError(ValueError):
@@ -94,6 +120,7 @@ class Recipe:
     glorot_lr: bool = False
 
     def __post_init__(self) -> None:
+        self._refuse_types()
         for key, value, low, high in (
             ("epochs", self.epochs, 1e-6, 1e6),
             ("batch", self.batch, 1, 1e6),
@@ -107,6 +134,8 @@ class Recipe:
             ("freeze_batch_norm", self.freeze_batch_norm, 0, 1),
             ("ema", self.ema, 0, 0.999999),
             ("clip_norm", self.clip_norm, 1e-6, 1e9),
+            ("lr_batch", self.lr_batch, 1, 1e6),
+            ("step_factor", self.step_factor, 1e-9, 1e3),
         ):
             if value is not None and not low <= value <= high:
                 raise RecipeError(f"recipe: {key} must be from {low:g} to {high:g}, not {value!r}")
@@ -115,11 +144,27 @@ class Recipe:
             ("schedule", self.schedule, get_args(Schedule)),
             ("loss", self.loss, get_args(Loss)),
             ("keep", self.keep, ("best", "last")),
+            ("augment", self.augment, AUGMENTS),
         ):
             if word not in allowed:
                 raise RecipeError(f"recipe: {key} must be one of {', '.join(allowed)}, not {word!r}")
         if self.loss == "squared_hinge" and self.label_smoothing:
             raise RecipeError("recipe: label_smoothing belongs to cross_entropy, not to squared_hinge")
+
+        if not all(0 < at < 1 for at in self.step_at):
+            raise RecipeError(
+                f"recipe: step_at holds shares of the training between 0 and 1, not {list(self.step_at)}"
+            )
+
+    def _refuse_types(self) -> None:
+        """A value of another type would fail, or be misread, in the middle of a training."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            wanted, fits = KINDS.get(str(field.type), ("a text", lambda v: isinstance(v, str)))
+            if not fits(value):
+                raise RecipeError(
+                    f"recipe: a field has the wrong type: {field.name} must be {wanted}, not {value!r}"
+                )
 
     @property
     def rate(self) -> float:
@@ -155,6 +200,8 @@ MOONS_DEFAULT = replace(
 PRESETS: Mapping[str, Recipe] = {
     "float_default": FLOAT_DEFAULT,
     "qat_default": QAT_DEFAULT,
+    "qat_narrow": replace(QAT_DEFAULT, lr=0.05),
+    "qat_2bit": replace(QAT_DEFAULT, lr=0.1),
     "binary_default": replace(
         QAT_DEFAULT, optimizer="adam", lr=1e-3, lr_batch=None, weight_decay=0.0, ema=None, epochs=20
     ),
@@ -168,7 +215,9 @@ PRESETS: Mapping[str, Recipe] = {
 
 SOURCES: Mapping[str, str] = {
     "float_default": "own; rate and decay of the fp32 nets in yhhhli/APoT_Quantization",
-    "qat_default": "own; from a trained float network",
+    "qat_default": "own; from a trained float network, 8 bits and more",
+    "qat_narrow": "own; 3 to 7 bits: weights must cross levels that lie further apart",
+    "qat_2bit": "own; 2 bits, measured in docs/training.md",
     "binary_default": "own; Adam as in most binary-network papers",
     "moons2017": "BertMoons/QuantizedNeuralNetworks-Keras-Tensorflow, published code",
     "moons_default": "own; moons2017 for tens of epochs: cross-entropy learns faster than the squared hinge",
@@ -214,11 +263,11 @@ def recipe_from_json(document: Mapping[str, object], default: Recipe = QAT_DEFAU
 
 def scheme_recipe(scheme: Scheme, epochs: float, *, scratch: bool = False) -> Recipe:
     """The default recipe of a scheme: float, quantized from a float parent or from `scratch`, binary, Moons'
-    own.
+    own. From a parent the narrowest of weights and activations decides the rate.
 
     >>> from bitjoule.scheme import parse_scheme
     >>> scheme_recipe(parse_scheme("w4a4"), 3).lr
-    0.01
+    0.05
     """
     if scheme.is_float32:
         found = PRESETS["float_default"]
@@ -229,5 +278,6 @@ def scheme_recipe(scheme: Scheme, epochs: float, *, scratch: bool = False) -> Re
     elif scratch:
         found = replace(PRESETS["float_default"], freeze_batch_norm=0.2)
     else:
-        found = PRESETS["qat_default"]
+        bits = min(scheme.precision.weight_bits, scheme.precision.activation_bits)
+        found = PRESETS["qat_default" if bits >= 8 else "qat_narrow" if bits >= 3 else "qat_2bit"]
     return replace(found, epochs=epochs, warmup=min(found.warmup, epochs / 5))
