@@ -79,8 +79,16 @@ def test_unknown_preset_names_the_nearest():
     ("scheme", "expected"),
     [
         ("float32", "float_default"),
-        ("w4a4", "qat_default"),
+        ("int8", "qat_default"),
+        ("w8a16", "qat_default"),
         ("fp16", "qat_default"),
+        ("w4a4", "qat_narrow"),
+        ("hpr-w3a3", "qat_narrow"),
+        ("w8a7", "qat_narrow"),
+        ("w2a2", "qat_2bit"),
+        ("w8a2", "qat_2bit"),
+        ("w2a8", "qat_2bit"),
+        ("w4a1", "qat_2bit"),
         ("w1a1", "binary_default"),
         ("moons-4", "moons_default"),
     ],
@@ -93,6 +101,12 @@ def test_scheme_recipe(scheme, expected):
         PRESETS[expected].optimizer,
         PRESETS[expected].loss,
     )
+
+
+def test_fewer_bits_take_larger_steps():
+    """Measured: docs/training.md."""
+    found = {bits: scheme_recipe(parse_scheme(f"w{bits}a{bits}"), 3).lr for bits in range(2, 9)}
+    assert found == {2: 0.1, 3: 0.05, 4: 0.05, 5: 0.05, 6: 0.05, 7: 0.05, 8: 0.01}
 
 
 def test_from_scratch_a_quantized_network_takes_the_rate_of_a_float_one():
