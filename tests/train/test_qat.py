@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from bitjoule.network import capture
 from bitjoule.quant import QuantizerConfig, QuantizerError
-from bitjoule.train import QatConfig, prepare_qat, quantizers
+from bitjoule.train import CheckpointError, QatConfig, prepare_qat, quantizers, recipe, train
 from bitjoule.train.qat import moons_initialize, uses_moons
 
 
@@ -145,8 +146,6 @@ def test_moons_weights_start_between_minus_one_and_one(conv):
 def test_a_shared_layer_has_one_quantizer():
     from torch import nn
 
-    from bitjoule.network import capture
-
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -175,3 +174,41 @@ def test_compiles_into_one_graph(conv):
 def test_a_network_without_ranges_evaluates_before_any_training(residual):
     net = prepare_qat(residual, "fp16").eval()
     assert torch.isfinite(net(torch.randn(2, 1, 8, 8))).all()
+
+
+def test_a_checkpoint_of_other_quantizer_settings_is_refused(mlp, few, tmp_path):
+    """Identity and swish gradients of w1a1 have the same weights, Formats and scheme."""
+
+    def start(gradient):
+        asked = QuantizerConfig("binary", gradient=gradient)
+        return prepare_qat(mlp, "w1a1", QatConfig(weight=asked, activation=asked))
+
+    settings = recipe("smoke", batch=100)
+    train(start("identity"), few, settings, seed=0, workdir=tmp_path)
+    train(start("identity"), few, settings, seed=0, workdir=tmp_path)
+    with pytest.raises(CheckpointError, match=r"belongs to another training: its scheme differs; give"):
+        train(start("swish"), few, settings, seed=0, workdir=tmp_path)
+
+
+def test_a_checkpoint_of_another_teacher_is_refused(mlp, few, tmp_path):
+    settings = recipe("smoke", batch=100)
+    teacher, other = mlp.clone(), mlp.clone()
+    with torch.no_grad():
+        other.module.classifier.weight.add_(1e-3)
+    train(mlp, few, settings, seed=0, teacher=teacher, workdir=tmp_path)
+    train(mlp, few, settings, seed=0, teacher=teacher.module, workdir=tmp_path)
+    for wrong in (other, None):
+        with pytest.raises(CheckpointError, match=r"belongs to another training: its teacher differs; give"):
+            train(mlp, few, settings, seed=0, teacher=wrong, workdir=tmp_path)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_teacher_teaches_in_evaluation_mode_and_gets_its_mode_back(mlp, few, mode):
+    teacher = mlp.clone().train(mode)
+    dropout = next(m for m in teacher.module.modules() if isinstance(m, torch.nn.Dropout))
+    dropout.train(not mode)
+    seen = []
+    teacher.module.classifier.register_forward_hook(lambda module, *_: seen.append(module.training))
+    train(mlp, few, recipe("smoke", batch=100), seed=0, teacher=teacher)
+    assert seen and not any(seen)
+    assert teacher.module.training == mode and dropout.training == (not mode)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.network import Network
+from bitjoule.quant import FakeQuantizer
 from bitjoule.train.accuracy import Accuracy, measure
 from bitjoule.train.average import WeightAverage, kept_buffers, reestimate_batch_norm
 from bitjoule.train.checkpoint import (
@@ -83,7 +84,7 @@ def train(
     >>> result.status, len(result.history)
     ('done', 1)
     """
-    with _deterministic(seed):
+    with _deterministic(seed), _evaluating(teacher):
         run = _Run(net, data, recipe, seed, teacher, workdir)
         return run.to_the_end(progress, stop)
 
@@ -102,6 +103,21 @@ def _deterministic(seed: int) -> Iterator[None]:
         finally:
             torch.use_deterministic_algorithms(kept[0], warn_only=kept[1])
             torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _evaluating(teacher: nn.Module | Network | None) -> Iterator[None]:
+    """Evaluation mode for the teacher; afterwards every module of it is in the mode it was in."""
+    if teacher is None:
+        yield
+        return
+    modes = [(module, module.training) for module in _root(teacher).modules()]
+    teacher.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 class _Run:
@@ -126,7 +142,7 @@ class _Run:
             self.split = Split(images, self.split.labels.repeat(2))
         if len(self.split) == 0:
             raise ValueError("train: the dataset has no training images")
-        self.identity = _identity(net, data, recipe, seed, teacher is not None) if workdir else {}
+        self.identity = _identity(net, data, recipe, seed, teacher) if workdir else {}
         self.layout = torch.contiguous_format
         if any(p.dim() == 4 for p in self.net.parameters()):
             self.layout = torch.channels_last
@@ -143,8 +159,6 @@ class _Run:
         self.limits = latent_limits(self.net)
         self.generator = torch.Generator().manual_seed(seed)
         self.average = None if recipe.ema is None else WeightAverage(self.net, recipe.ema)
-        if isinstance(teacher, Network | nn.Module):
-            teacher.eval()
         self.step = 0
         self.bad_steps = 0
         self.history: list[Epoch] = []
@@ -367,19 +381,39 @@ def _refuse_single_values(net: Network, batch: int, images: int) -> None:
             )
 
 
-def _identity(net: Network, data: Dataset, recipe: Recipe, seed: int, teacher: bool) -> dict[str, object]:
+def _identity(
+    net: Network, data: Dataset, recipe: Recipe, seed: int, teacher: nn.Module | Network | None
+) -> dict[str, object]:
     """What makes a training this one and no other, as JSON."""
-    start = hashlib.sha256()
-    for name, tensor in net.state_dict().items():
-        start.update(name.encode())
-        start.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     described: dict[str, object] = {
         "recipe": recipe.to_json(),
         "seed": seed,
         "data": data.content_key,
         "network": net.graph.hash,
-        "scheme": str(net.scheme),
-        "teacher": teacher,
-        "starting weights": start.hexdigest(),
+        "scheme": [str(net.scheme), _quantizer_settings(net.module)],
+        "teacher": None if teacher is None else [_digest(teacher), _quantizer_settings(_root(teacher))],
+        "starting weights": _digest(net),
     }
     return cast(dict[str, object], json.loads(json.dumps(described)))
+
+
+def _quantizer_settings(root: nn.Module) -> list[object]:
+    """Path, Format and settings of every fake quantizer."""
+    return [
+        [path, str(module.tensor_format), vars(module.config)]
+        for path, module in root.named_modules()
+        if isinstance(module, FakeQuantizer)
+    ]
+
+
+def _digest(net: nn.Module | Network) -> str:
+    """Hash of a state dict."""
+    digest = hashlib.sha256()
+    for name, tensor in net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _root(net: nn.Module | Network) -> nn.Module:
+    return net.module if isinstance(net, Network) else net
