@@ -212,3 +212,33 @@ def test_a_teacher_teaches_in_evaluation_mode_and_gets_its_mode_back(mlp, few, m
     train(mlp, few, recipe("smoke", batch=100), seed=0, teacher=teacher)
     assert seen and not any(seen)
     assert teacher.module.training == mode and dropout.training == (not mode)
+
+
+class Halves(torch.nn.Module):
+    """Two layers out of one parameter, as the projections of an attention are."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)
+        self.both = torch.nn.Parameter(torch.randn(8, 4))
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        left, right = (torch.nn.functional.linear(x, part) for part in (self.both[:4], self.both[4:]))
+        return self.last(torch.relu(left + right))
+
+
+@pytest.mark.parametrize(("scheme", "method"), [("moons-4", "moons"), ("w1a1", "binary")])
+def test_latent_weights_that_are_part_of_a_parameter_are_refused(scheme, method):
+    net = capture(Halves(), input_shape=(1, 4))
+    with pytest.raises(QuantizerError) as error:
+        prepare_qat(net, scheme)
+    assert str(error.value) == (
+        f"linear.weight: {method} clips latent weights to [-1, 1] after each step, but this layer reads a "
+        f"part of a parameter, which is not clipped alone; give it another format ({scheme}{{linear:w8a8}}) or a "
+        "parameter of its own"
+    )
+    prepare_qat(net, f"{scheme}{{linear:w8a8,linear_1:w8a8}}")
+    quantized = prepare_qat(net, "w4a4").train()
+    quantized(torch.randn(3, 4)).sum().backward()
+    assert [q.parameter for q in quantizers(quantized).values() if q.role == "weight"].count(None) == 2

@@ -1,14 +1,20 @@
 """The front door of the room: a network from start to test accuracy."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import bitjoule
 from bitjoule import zoo
+from bitjoule.network import capture
 from bitjoule.quant import QuantizerConfig
+from bitjoule.scheme import parse_scheme
 from bitjoule.train import Diverged, QatConfig, quantizers, recipe, train_network, train_scheme
+from bitjoule.train.checkpoint import save_weights
+from bitjoule.train.evaluate import short_qat
 
 
 def test_the_room_can_be_called(mlp, few):
@@ -52,6 +58,36 @@ def test_moons_starts_from_scratch_with_and_without_a_parent(conv, digits):
         report = train_network(conv, digits, "moons-4", epochs=4, parent_epochs=parent_epochs)
         assert {q.method for q in quantizers(report.network).values()} == {"moons", "ste"}
         assert report.validation.fraction > 0.6
+
+
+def test_every_way_to_train_starts_moons_formats_alike(digits, tmp_path, monkeypatch):
+    """The front door, the whole way, and a study, each with a float parent."""
+    settings = {"depths": (1, 1), "filters": (8, 16), "in_channels": 1, "image_size": 8}
+    net = capture(zoo.build("moons", settings, 0), input_shape=(1, 1, 8, 8), name="moons")
+    starts = []
+    for name in ("bitjoule.train.whole.train", "bitjoule.train.loop.train"):
+        original = sys.modules[name.rpartition(".")[0]].train
+
+        def noted(start, *rest, original=original, **named):
+            starts.append({n: p.detach().clone() for n, p in start.named_parameters()})
+            return original(start, *rest, **named)
+
+        monkeypatch.setattr(name, noted)
+    train_scheme(net, digits, "moons-4", epochs=0.1, seed=3)
+    train_network(net, digits, "moons-4", epochs=0.1, parent_epochs=0.1, seed=3)
+    save_weights(tmp_path / "weights.safetensors", net.state_dict())
+    asked = {"network": {"zoo": "moons", "options": settings}, "data": {"kind": "digits"}}
+    mine = SimpleNamespace(network="moons", topology=(), scheme=parse_scheme("moons-4"))
+    budget = SimpleNamespace(epochs=0.1, train_images=None, val_images=None)
+    short_qat(asked)(
+        mine, budget, 3, tmp_path / "w", split="validation", parent_workdir=tmp_path, stop=lambda: False
+    )
+    front, _, whole, study = starts
+    weights = [name for name, value in front.items() if value.dim() > 1]
+    assert weights
+    for name in weights:
+        assert torch.equal(front[name], whole[name]) and torch.equal(front[name], study[name])
+        assert -1 <= float(front[name].min()) < -0.9 and 0.9 < float(front[name].max()) <= 1
 
 
 def test_a_divergence_is_reported(mlp, few):

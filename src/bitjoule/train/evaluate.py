@@ -215,16 +215,12 @@ class TrainingEvaluator:
 
     def _start(self, candidate: _Candidate, data: Dataset, seed: int, parent: Path | None) -> Network:
         """The network as its training begins."""
-        from bitjoule.train.qat import moons_initialize, uses_moons
-        from bitjoule.train.whole import quantized_for
+        from bitjoule.train.whole import start_of
 
         net = self._float(candidate, seed)
         if self.config["init"] == "parent":
             _load(net, _parent_weights(parent))
-        prepared = quantized_for(net, candidate.scheme, data, self._qat_config())
-        if uses_moons(prepared):
-            moons_initialize(prepared, seed)
-        return prepared
+        return start_of(net, candidate.scheme, data, seed, self._qat_config())
 
     def _float(self, candidate: _Candidate, seed: int) -> Network:
         import torch

@@ -17,6 +17,7 @@ from bitjoule.network.surgery import QUANTIZERS
 from bitjoule.quant import (
     FakeQuantizer,
     QuantizerConfig,
+    QuantizerError,
     make_activation_quantizer,
     make_weight_quantizer,
     natural_method,
@@ -25,10 +26,7 @@ from bitjoule.quant.config import Role
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.workload import Node, QuantPoint, assign
 
-__all__ = ["QatConfig", "moons_from_parent", "moons_initialize", "prepare_qat", "quantizers", "uses_moons"]
-
-SIGMAS = 3.0
-"""Standard deviations of a float weight tensor that fill Moons' range [-1, 1] [assumed]."""
+__all__ = ["QatConfig", "moons_initialize", "prepare_qat", "quantizers", "uses_moons"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,8 @@ def prepare_qat(
     initialized here, activation quantizers by the first training batch.
 
     Raises:
-        QuantizerError: a method cannot train a Format.
+        QuantizerError: a method cannot train a Format, or clips latent weights (moons, binary) and stands on
+            a part of a parameter.
         SchemeError: the scheme does not parse, or an override matches no layer.
 
     >>> from bitjoule import zoo
@@ -137,20 +136,6 @@ def moons_initialize(net: Network, seed: int) -> None:
                 weight.copy_(drawn)
 
 
-def moons_from_parent(net: Network) -> None:
-    """Scale every float weight under a `moons` quantizer into [-1, 1], in place: 3 sigma become 1.
-
-    A start for short trainings only: the batch norm behind takes the change of scale up within a few steps.
-    A whole training starts from U(-1, 1), as the paper's does (`moons_initialize`).
-    """
-    with torch.no_grad():
-        for quantizer, weight in _weights(net):
-            if quantizer.method == "moons":
-                spread = SIGMAS * weight.std(unbiased=False)
-                if spread > 0:
-                    weight.div_(spread).clamp_(-1, 1)
-
-
 def _weights(net: Network) -> list[tuple[FakeQuantizer, Tensor]]:
     """Weight quantizers with the parameter each one reads; sets `parameter` to its path."""
     found = []
@@ -165,6 +150,13 @@ def _weights(net: Network) -> list[tuple[FakeQuantizer, Tensor]]:
             quantizer.parameter = str(source.target)
             owner, _, name = quantizer.parameter.rpartition(".")
             found.append((quantizer, getattr(net.module.get_submodule(owner), name)))
+        elif quantizer.latent_limit is not None:
+            layer, limit = quantizer.name.removesuffix(".weight"), quantizer.latent_limit
+            raise QuantizerError(
+                f"{quantizer.name}: {quantizer.method} clips latent weights to [-{limit:g}, {limit:g}] after "
+                "each step, but this layer reads a part of a parameter, which is not clipped alone; give it "
+                f"another format ({net.scheme}{{{layer}:w8a8}}) or a parameter of its own"
+            )
         else:
-            quantizer.parameter = None  # a slice of a parameter: its range starts with the first batch
+            quantizer.parameter = None  # a part of a parameter: its range starts with the first batch
     return found

@@ -18,7 +18,7 @@ from bitjoule.train.recipes import Recipe, scheme_recipe
 from bitjoule.train.result import Diverged, Epoch, TrainResult
 from bitjoule.zoo.data import Dataset, Preprocessing
 
-__all__ = ["TrainReport", "image_signed", "quantized_for", "train_network", "train_scheme"]
+__all__ = ["TrainReport", "image_signed", "quantized_for", "start_of", "train_network", "train_scheme"]
 
 WEIGHTS = "weights.safetensors"
 
@@ -78,6 +78,18 @@ def quantized_for(
     )
 
 
+def start_of(
+    net: Network, scheme: Scheme | str, data: Dataset, seed: int, config: QatConfig | None = None
+) -> Network:
+    """The network as its training under `scheme` begins, for every way to train: `quantized_for`, and weights
+    of Moons' formats, whose scale is fixed, drawn anew from U(-1, 1).
+    """
+    prepared = quantized_for(net, scheme, data, config)
+    if uses_moons(prepared):
+        moons_initialize(prepared, seed)
+    return prepared
+
+
 def train_scheme(
     net: Network,
     data: Dataset,
@@ -104,9 +116,7 @@ def train_scheme(
     'w4a4'
     """
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
-    start = quantized_for(net, parsed, data, config)
-    if uses_moons(start):
-        moons_initialize(start, seed)
+    start = start_of(net, parsed, data, seed, config)
     return train(
         start,
         data,
@@ -151,9 +161,7 @@ def train_network(
             workdir=folder and folder / "parent",
             progress=progress,
         )
-    start = quantized_for(net if parent is None else parent.network, parsed, data, config)
-    if uses_moons(start):
-        moons_initialize(start, seed)
+    start = start_of(net if parent is None else parent.network, parsed, data, seed, config)
     failure = ""
     try:
         result = train(
