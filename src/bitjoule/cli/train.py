@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,13 @@ from bitjoule.cli.output import (
     QuietOption,
     VerboseOption,
     print_json,
+    print_table,
     speaking,
 )
+
+if TYPE_CHECKING:
+    from bitjoule.train import Epoch, TrainReport
+    from bitjoule.train.accuracy import Accuracy
 
 __all__ = ["train"]
 
@@ -62,13 +67,35 @@ def train(
             parent_epochs=parent_epochs,
             seed=seed,
             workdir=output,
-            progress=None if quiet or as_json else print,
+            progress=None if quiet else _tell,
         )
         document = report.to_json()
         if as_json:
             print_json("train", {"network": network, "scheme": str(parsed), "data": data, **document})
         else:
-            for key, value in document.items():
-                print(f"{key}: {value}")
+            _print_accuracies(network, data, report)
         if report.failure:
             raise CommandFailed(report.failure)
+
+
+def _tell(epoch: Epoch) -> None:
+    """Progress goes to stderr, so that stdout holds the result alone."""
+    typer.echo(str(epoch), err=True)
+
+
+def _print_accuracies(network: str, data: str, report: TrainReport) -> None:
+    """One line per trained network."""
+
+    def percent(accuracy: Accuracy | None) -> str:
+        return "-" if accuracy is None else f"{100 * accuracy.fraction:.2f} %"
+
+    rows = [(str(report.scheme), percent(report.validation), percent(report.test))]
+    if report.parent_validation is not None:
+        rows.insert(0, ("float32 (parent)", percent(report.parent_validation), percent(report.parent_test)))
+    seconds = sum(epoch.seconds for epoch in report.history)
+    print_table(
+        f"{network} on {data}, seed {report.seed}: {len(report.history)} epochs in {seconds:.1f} s, "
+        f"{report.threads} threads",
+        {"scheme": "left", "validation": "right", "test": "right"},
+        rows,
+    )
