@@ -235,8 +235,8 @@ def test_latent_weights_that_are_part_of_a_parameter_are_refused(scheme, method)
         prepare_qat(net, scheme)
     assert str(error.value) == (
         f"linear.weight: {method} clips latent weights to [-1, 1] after each step, but this layer reads a "
-        f"part of a parameter, which is not clipped alone; give it another format ({scheme}{{linear:w8a8}}) or a "
-        "parameter of its own"
+        f"part of a parameter, which is not clipped alone; give it another format "
+        f"({scheme}{{linear:w8a8}}) or a parameter of its own"
     )
     prepare_qat(net, f"{scheme}{{linear:w8a8,linear_1:w8a8}}")
     quantized = prepare_qat(net, "w4a4").train()
