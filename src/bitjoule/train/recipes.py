@@ -216,8 +216,8 @@ PRESETS: Mapping[str, Recipe] = {
 SOURCES: Mapping[str, str] = {
     "float_default": "own; rate and decay of the fp32 nets in yhhhli/APoT_Quantization",
     "qat_default": "own; from a trained float network, 8 bits and more",
-    "qat_narrow": "own; 3 to 7 bits: weights must cross levels that lie further apart",
-    "qat_2bit": "own; 2 bits, measured in docs/training.md",
+    "qat_narrow": "own; 3 to 7 bits, checked in docs/training.md",
+    "qat_2bit": "own; 2 bits, checked in docs/training.md",
     "binary_default": "own; Adam as in most binary-network papers",
     "moons2017": "BertMoons/QuantizedNeuralNetworks-Keras-Tensorflow, published code",
     "moons_default": "own; moons2017 for tens of epochs: cross-entropy learns faster than the squared hinge",
