@@ -130,6 +130,11 @@ class StudyJoin:
             return {}
         from bitjoule import zoo
 
+        if network.classes != self.dataset.classes:
+            raise ValueError(
+                f"study {self.file.name!r}: network.classes is {network.classes}, but {self.dataset.name} has "
+                f"{self.dataset.classes} classes"
+            )
         known = zoo.network_card(network.zoo).options
         said: dict[str, object] = {"classes": network.classes}
         if network.in_channels is not None and "in_channels" in known:

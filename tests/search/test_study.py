@@ -375,3 +375,13 @@ def test_the_remaining_time_weighs_work_by_macs_and_epochs(
     assert {weight / macs for label, weight in trained.items() if "float32" not in label} == {2.0}
     measured = [weight / macs for label, weight in weights.items() if "test split" in label]
     assert measured and set(measured) == {MEASURING_EPOCHS}
+
+
+def test_the_report_says_how_to_run_again(write_study: WriteStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = write_study()
+    monkeypatch.chdir(config.parent)
+    study = Study.open("elsewhere.study", config.name, join=ToyJoin(), cost_function=ToyCost())
+    study.run()
+    header = study.report_data()["header"]
+    assert isinstance(header, dict)
+    assert header["command"] == f"bitjoule search {config.name} --study elsewhere.study"

@@ -77,6 +77,11 @@ class _Room(ModuleType):
                     "Network or the Graph it was made of"
                 )
             return cost(network, described, options=options)
+        if not isinstance(network, Graph) and not hasattr(network, "graph"):
+            raise TypeError(
+                f"energy takes a Network, a Graph or a Workload, not {type(network).__name__}: "
+                "capture the module first, net = bitjoule.capture(module, input_shape=...)"
+            )
         graph = network if isinstance(network, Graph) else network.graph
         own = getattr(network, "scheme", None)
         return cost(workload_of(graph, scheme or own or "float32"), described, options=options)

@@ -37,7 +37,7 @@ def report_data(
     classes = cast(int, card.get("classes", file.network.classes))
     return {
         "schema": "bitjoule.report_data/1",
-        "header": _header(file, trials, card),
+        "header": _header(file, store, trials, card),
         "hardware": [_hardware(file, name, points[name], trials, ids, classes) for name in hardware],
         "families": list(dict.fromkeys(trial.family for trial in trials)),
         "points": _points(file, trials, points, ids, costs),
@@ -52,11 +52,11 @@ def report_data(
     }
 
 
-def _header(file: StudyFile, trials: Sequence[Trial], card: Json) -> Json:
+def _header(file: StudyFile, store: Store, trials: Sequence[Trial], card: Json) -> Json:
     counts = {status: sum(t.status == status for t in trials) for status in ("done", "failed", "infeasible")}
     return {
         "name": file.name,
-        "command": f"bitjoule search {file.name}.yaml",
+        "command": store.meta("command") or f"bitjoule search {file.name}.yaml",
         "seed": file.seed,
         "method": file.method.kind,
         "network": file.network.name,

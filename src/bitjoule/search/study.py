@@ -247,7 +247,7 @@ class Study:
             hardware_labels(self.file, self._text, costs.hardware_hash)
             keys = self._keys(join, join.data_card(self.file), costs)
             rows = [] if old is None else list(old.accuracies())
-        return planned(self.file, keys, rows, workers or self.file.executor.workers)
+            return planned(self.file, keys, rows, workers or self.file.executor.workers)
 
     def export_tables(self, folder: str | os.PathLike[str] | None = None) -> list[Path]:
         """Write front.csv, trials.parquet and best/NN-scheme/ (default: into the study).
@@ -370,9 +370,20 @@ class Study:
                 store.drop_trials()
                 store.set_meta("search", identity)
             store.set_meta("directory", str(self.file.directory))
+            if command := self._command():
+                store.set_meta("command", command)
             store.set_meta("hardware", json.dumps(dict(hashes)))
             store.set_meta("data_card", json.dumps(card))
             store.event("started", detail=f"process {os.getpid()}")
+
+    def _command(self) -> str | None:
+        """What runs this study again from the current folder; None when its study file is not there."""
+        config = self.file.directory / Path(self._text.name).name
+        if not config.is_file():
+            return None
+        folder = os.path.relpath(self.path)
+        command = f"bitjoule search {os.path.relpath(config)}"
+        return command if folder == f"{self.file.name}.study" else f"{command} --study {folder}"
 
     def _front_candidates(self, store: Store) -> list[Candidate]:
         """Candidates on the front of any hardware, in the order of their trials."""

@@ -158,7 +158,7 @@ def _write_point(
         "training_key": training,
         "weights_sha256": weights,
         "code_version": __version__,
-        "command": f"bitjoule search {name}.yaml",
+        "command": store.meta("command") or f"bitjoule search {name}.yaml",
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return missing
