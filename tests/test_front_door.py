@@ -99,5 +99,5 @@ def test_the_version_of_graphs_is_raised_when_they_change(tmp_path: Path) -> Non
 
 def test_classes_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None:
     wrong = STUDY.replace("zoo: moons,", "zoo: moons, classes: 7,")
-    with pytest.raises(ValueError, match="study 'tiny': network.classes is 7, but digits has 10 classes"):
+    with pytest.raises(ValueError, match=r"study 'tiny': network\.classes is 7, but digits has 10 classes"):
         _ = join(tmp_path, wrong).options
