@@ -132,8 +132,8 @@ class StudyJoin:
 
         if network.classes != self.dataset.classes:
             raise ValueError(
-                f"study {self.file.name!r}: network.classes is {network.classes}, but {self.dataset.name} has "
-                f"{self.dataset.classes} classes"
+                f"study {self.file.name!r}: network.classes is {network.classes}, "
+                f"but {self.dataset.name} has {self.dataset.classes} classes"
             )
         known = zoo.network_card(network.zoo).options
         said: dict[str, object] = {"classes": network.classes}
