@@ -7,7 +7,7 @@ level's to the MAC units), and lies inside its temporal loops.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bitjoule.mapping.problem import DIMS, TENSORS
@@ -36,7 +36,8 @@ class StorageLevel:
     `temporal_order`: dimensions that, where they iterate, come innermost and in this order. `x`, `y`: fan-out.
     Bandwidths in words per cycle and instance, None = no limit. `cluster`: instances that share one access.
     `max_temporal`, `fixed_temporal`: greatest and only factor of a dimension, of imported constraints; a
-    missing dimension is free. `fixed_x`, `fixed_y`: same for the fan-out.
+    missing dimension is free. `fixed_spatial`: same for the fan-out. `residency`: feature maps may stay here
+    between layers. `holds`: tensors that live here as a whole, outside `words` (see `Accelerator.resident`).
     """
 
     name: str
@@ -62,6 +63,7 @@ class StorageLevel:
     cluster: int = 1
     charge_drain: bool = False
     residency: bool = False
+    holds: tuple[str, ...] = ()
 
     @property
     def fanout(self) -> int:
@@ -101,7 +103,8 @@ class Accelerator:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice or not names:
             raise ValueError(f"{self.name}: level names must differ, {', '.join(twice) or 'none'} given")
-        if set(self.levels[-1].keeps) != set(TENSORS):
+        held = {tensor for level in self.levels for tensor in level.holds}
+        if set(self.levels[-1].keeps) | held != set(TENSORS):
             raise ValueError(f"{self.name}: the outermost level {names[-1]!r} must keep all tensors")
 
     def level(self, name: str) -> StorageLevel:
@@ -114,3 +117,33 @@ class Accelerator:
     def total_instances(self, index: int) -> int:
         """Instances of level `index` that exist: the product of the fan-outs above."""
         return math.prod(level.fanout for level in self.levels[index + 1 :])
+
+    def resident(self, level: str, tensors: tuple[str, ...], free_words: int | None) -> Accelerator:
+        """The same hardware while `tensors` live as a whole in `level` (energy.md 5.1).
+
+        Their backing store is that level: no level outside it keeps them, and it does not bypass them.
+        `free_words` of it remain for the tiles of the other tensors.
+
+        Raises:
+            ValueError: `level` does not keep the tensors.
+        """
+        index = [entry.name for entry in self.levels].index(self.level(level).name)
+        lacking = [tensor for tensor in tensors if tensor not in self.levels[index].keeps]
+        if lacking:
+            raise ValueError(f"{self.name}: level {level!r} does not keep {', '.join(lacking)}")
+        home = self.levels[index]
+        home = replace(
+            home,
+            words=free_words,
+            holds=tensors,
+            bypass_allowed=tuple(t for t in home.bypass_allowed if t not in tensors),
+        )
+        outside = [
+            replace(
+                entry,
+                keeps=tuple(t for t in entry.keeps if t not in tensors),
+                bypass_allowed=tuple(t for t in entry.bypass_allowed if t not in tensors),
+            )
+            for entry in self.levels[index + 1 :]
+        ]
+        return replace(self, levels=(*self.levels[:index], home, *outside))
