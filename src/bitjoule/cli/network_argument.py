@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bitjoule.workload import Graph
 
-__all__ = ["graph_of", "parse_settings"]
+__all__ = ["graph_of", "parse_settings", "parse_shape"]
 
 FILE_SUFFIXES = (".onnx", ".json")
 
@@ -50,11 +50,29 @@ def _number(text: str) -> object:
     return text
 
 
-def graph_of(network: str, options: Mapping[str, object]) -> Graph:
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    """The shape of a network's input from numbers joined by commas.
+
+    >>> parse_shape("1,3,96,96")
+    (1, 3, 96, 96)
+    """
+    if text is None:
+        return None
+    shape = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
+    if not all(shape):
+        raise ValueError(f"--input-shape takes whole numbers > 0 such as 1,3,96,96, not {text!r}")
+    return shape
+
+
+def graph_of(
+    network: str, options: Mapping[str, object], input_shape: tuple[int, ...] | None = None
+) -> Graph:
     """The Graph of a zoo network (built and captured), of an ONNX file, or of a saved graph.
 
+    `input_shape` stands in place of the zoo network's own.
+
     Raises:
-        ValueError: no such network or file, or options given for a file.
+        ValueError: no such network or file, or options or a shape given for a file.
     """
     path = Path(network)
     if path.suffix in FILE_SUFFIXES:
@@ -62,6 +80,8 @@ def graph_of(network: str, options: Mapping[str, object]) -> Graph:
             raise ValueError(
                 f"{network}: options ({', '.join(options)}) are for networks of the zoo, not files"
             )
+        if input_shape is not None:
+            raise ValueError(f"{network}: --input-shape is for networks of the zoo; a file has its shapes")
         return _graph_in(path)
     from bitjoule import zoo
     from bitjoule.network import capture
@@ -72,7 +92,7 @@ def graph_of(network: str, options: Mapping[str, object]) -> Graph:
         mend = f"did you mean {near[0]!r}?" if near else f"networks: {', '.join(names)}; or an .onnx file"
         raise ValueError(f"unknown network {network!r}; {mend}")
     model = zoo.build(network, options, seed=0)
-    return capture(model, input_shape=zoo.input_shape(network, options), name=network).graph
+    return capture(model, input_shape=input_shape or zoo.input_shape(network, options), name=network).graph
 
 
 def _graph_in(path: Path) -> Graph:

@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,7 @@ __all__ = [
     "console",
     "print_json",
     "print_table",
+    "progress_bar",
     "speaking",
 ]
 
@@ -37,7 +39,12 @@ FAILED = 1
 BAD_INPUT = 2
 NOTHING_FITS = 3
 SCHEMA_VERSION = 1
-EXIT_CODES = {"Infeasible": NOTHING_FITS, "DiskFullError": FAILED, "NothingFinishedError": FAILED}
+EXIT_CODES = {
+    "Infeasible": NOTHING_FITS,
+    "InfeasibleMapping": NOTHING_FITS,
+    "DiskFullError": FAILED,
+    "NothingFinishedError": FAILED,
+}
 """Errors of ours, by class name, that exit with something other than 2."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -92,6 +99,25 @@ def print_table(
     if title:
         out.print(title, style="bold", soft_wrap=True)
     out.print(table)
+
+
+@contextmanager
+def progress_bar(what: str, steps: int, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr, on a terminal only; call what it gives with the name of each finished step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    screen = Console(file=sys.stderr, highlight=False, markup=False)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[last]}", markup=False),
+    )
+    with Progress(*columns, console=screen, transient=True, disable=quiet or not screen.is_terminal) as bar:
+        task = bar.add_task(what, total=steps, last="")
+        yield lambda name: bar.update(task, advance=1, last=name)
 
 
 @contextmanager
