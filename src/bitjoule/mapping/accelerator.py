@@ -33,8 +33,9 @@ class StorageLevel:
     `keeps`: tensors it holds (subset of TENSORS, in that order); none: a pure fan-out without temporal loops.
     `bypass_allowed`: of these, what a mapping may leave out. `words`: usable words of `word_bits` (already
     divided by multiple buffering), None = unbounded. `temporal_dims`: dimensions that may iterate here.
-    `temporal_order`: dimensions that, where they iterate, come innermost and in this order. `x`, `y`: fan-out.
-    Bandwidths in words per cycle and instance, None = no limit. `cluster`: instances that share one access.
+    `temporal_order`: dimensions that, where they iterate, come innermost and in this order. `x`, `y`: the
+    fan-out. Bandwidths in words per cycle and instance, None = no limit. `cluster`: instances that share one
+    access.
     `max_temporal`, `fixed_temporal`: greatest and only factor of a dimension, of imported constraints; a
     missing dimension is free. `fixed_spatial`: same for the fan-out. `residency`: feature maps may stay here
     between layers. `holds`: tensors that live here as a whole, outside `words` (see `Accelerator.resident`).

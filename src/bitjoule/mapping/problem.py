@@ -33,9 +33,9 @@ REDUCED = frozenset("CRS")
 class Problem:
     """Loop bounds, window steps and bits of one layer.
 
-    `bounds`: in the order of `DIMS`. `stride`, `dilation`: (rows, columns). `weight_bits` ...: storage bits of
-    an element, `psum_bits` of a partial sum; None in native mode, one element per word. `mac_pj`: energy of a
-    MAC on these Formats. `macs_per_cycle` of one unit on these Formats.
+    `bounds`: in the order of `DIMS`. `stride`, `dilation`: (rows, columns). `weight_bits` ...: storage bits
+    of an element, `psum_bits` of a partial sum; None in native mode, one element per word. `mac_pj`: energy
+    of a MAC on these Formats. `macs_per_cycle` of one unit on these Formats.
 
     Axes of the tensors (mapping.md section 1): weights G, K, C, R, S; inputs N, G, C,
     stride*P + dilation*R, stride*Q + dilation*S; outputs N, G, K, P, Q.
