@@ -168,7 +168,7 @@ def _tensor_cost(
     packing: WordPacking,
     below: dict[str, int],
 ) -> TensorCost:
-    """`below`: words that fill all instances of the next level inwards, per tensor; here made this level's."""
+    """`below`: words that fill all instances of the next level inwards, per tensor; updated."""
     level = accelerator.levels[index]
     bits = element_bits(problem, tally, mode)
     width = level.word_bits
