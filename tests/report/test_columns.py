@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from bitjoule.report import columns
 from bitjoule.report.columns import columnar, json_text
 from bitjoule.report.select import detailed, family_fronts, plotted
 from tests.report.synthetic import HOSTILE, report_data
@@ -71,3 +72,33 @@ def test_above_the_limit_only_fronts_and_their_nearest_keep_layers() -> None:
     ranks = [points[i]["rank"] for i in kept if i not in fronts]
     far = [points[i]["rank"] for i in plotted(points) if i not in kept]
     assert sum(ranks) / len(ranks) < sum(far) / len(far)
+
+
+def test_loop_nests_are_kept_once_and_point_to_their_layers() -> None:
+    data = report_data(layers=9)
+    details = json.loads(json_text(columnar(data)))["details"]
+    assert len(details["nests"]) == len(set(details["nests"])) == 5 * 5
+    assert details["nests_left_out"] == 0
+    for point, stored in zip(data["points"], details["of_point"], strict=True):
+        if not point.get("mappings") or stored is None:
+            assert stored is None or "p" not in stored
+            continue
+        names = details["names"][stored["n"]]
+        for mapping, kept in zip(point["mappings"], stored["p"], strict=True):
+            assert [names[place] for place in kept["l"]] == mapping["layers"]
+            assert details["nests"][kept["n"]] == mapping["nest"]
+            assert (kept["b"], kept["c"]) == (mapping["bounding"], mapping["certificate"])
+
+
+def test_loop_nests_of_fronts_come_first_when_there_is_little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = report_data(layers=9)
+    longest = sum(len(m["nest"]) for m in data["points"][40]["mappings"])
+    monkeypatch.setattr(columns, "MOST_NEST_TEXT", 2 * longest)
+    details = columnar(data)["details"]
+    kept = {i for i, stored in enumerate(details["of_point"]) if stored and "p" in stored}
+    mapped = {i for i, stored in enumerate(details["of_point"]) if stored and data["points"][i]["mappings"]}
+    assert kept < mapped
+    assert len(mapped) - len(kept) == details["nests_left_out"]
+    assert sum(map(len, details["nests"])) <= 2 * longest
+    first_of_front = min(i for i in mapped if data["points"][i]["rank"] == 0)
+    assert first_of_front in kept

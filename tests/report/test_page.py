@@ -191,6 +191,27 @@ def test_bars_are_stacked_by_component_or_tensor(browser: Browser, data: dict[st
     assert "DRAM" not in browser.one("#chosen .key").text
 
 
+def test_loop_nests_open_below_the_layers(browser: Browser, data: dict[str, Any]) -> None:
+    browser.run("document.querySelector('table.points tr.front').click()")
+    assert not browser.all("#chosen .mappings")
+    browser.run(
+        "const s = document.getElementById('hardware'); s.value = 1; s.dispatchEvent(new Event('change'))"
+    )
+    chosen = front(data, 1)[0]
+    browser.run("document.querySelector(`table.points tr[data-p='${arguments[0]}']`).click()", chosen)
+    mappings = data["points"][chosen]["mappings"]
+    blocks = browser.all("#chosen .mappings details")
+    assert len(blocks) == len(mappings)
+    assert mappings[1]["layers"][0] in blocks[1].text
+    assert "units busy 62.1 %, bound by glb reads, proven optimal (energy)" in blocks[1].text
+    assert not browser.all("#chosen .mappings pre")[1].is_displayed()
+    browser.run("arguments[0].querySelector('summary').click()", blocks[1])
+    assert browser.run("return arguments[0].textContent", browser.all("#chosen .mappings pre")[1]) == (
+        mappings[1]["nest"]
+    )
+    assert mappings[1]["certificate"] in blocks[1].text
+
+
 def test_walk_along_the_front_with_the_keyboard(browser: Browser, data: dict[str, Any]) -> None:
     members = front(data)
     browser.run("document.querySelector('table.points thead th:last-child button').focus()")

@@ -32,6 +32,9 @@ AS_THEY_ARE = (
     "latency_cycles",
     "macs",
 )
+MOST_NEST_TEXT = 1_500_000
+"""Characters of all loop nests of a page together."""
+
 SIDES = ("weights", "input", "output")
 
 
@@ -97,6 +100,7 @@ def json_text(document: object) -> str:
 def _details(points: Sequence[Mapping[str, Any]]) -> Json:
     keys, names, kinds, macs, cycles, edges, notes = (_Pool() for _ in range(7))
     kept = detailed(points)
+    drawn, nests, nests_left_out = _nests(points, kept)
     of_point: list[Json | None] = [None] * len(points)
     for index in kept:
         layers = points[index]["cost"]["layers"]
@@ -115,6 +119,7 @@ def _details(points: Sequence[Mapping[str, Any]]) -> Json:
             "c": cycles.place([layer.get("latency_cycles") for layer in layers]),
             "o": notes.place(list(points[index]["cost"].get("notes", ()))),
             "f": [edges.place([row[side] if row else "" for row in rows]) for side in SIDES],
+            **({"p": nests[index]} if index in nests else {}),
         }
     names_of_components = components(points)
     tensors = sorted({tensor for _, tensor in keys.values})
@@ -130,9 +135,42 @@ def _details(points: Sequence[Mapping[str, Any]]) -> Json:
         "cycles": cycles.values,
         "notes": notes.values,
         "edges": _texts(edges.values),
+        "nests": drawn,
+        "nests_left_out": nests_left_out,
         "of_point": of_point,
         "left_out": sum(1 for p in points if p["cost"] is not None) - len(kept),
     }
+
+
+def _nests(
+    points: Sequence[Mapping[str, Any]], kept: Sequence[int]
+) -> tuple[list[str], dict[int, list[Json]], int]:
+    """Loop nests: the texts once, then per point what its layers have, and the points left out.
+
+    Points of fronts come first; those whose new texts would make all of them longer than MOST_NEST_TEXT are
+    left out.
+    """
+    pool, found, room, left_out = _Pool(), dict[int, list[Json]](), MOST_NEST_TEXT, 0
+    with_nests = [index for index in kept if points[index].get("mappings")]
+    for index in sorted(with_nests, key=lambda i: (points[i]["rank"] is None, points[i]["rank"] or 0, i)):
+        mappings = points[index]["mappings"]
+        fresh = {m["nest"] for m in mappings} - set(pool.values)
+        if sum(map(len, fresh)) > room:
+            left_out += 1
+            continue
+        room -= sum(map(len, fresh))
+        names = [layer["name"] for layer in points[index]["cost"]["layers"]]
+        found[index] = [
+            {
+                "l": [names.index(name) for name in mapping["layers"] if name in names],
+                "n": pool.place(mapping["nest"]),
+                "u": _short(mapping["utilization"], 3),
+                "b": mapping["bounding"],
+                "c": mapping["certificate"],
+            }
+            for mapping in mappings
+        ]
+    return pool.values, found, left_out
 
 
 def _by_key(items: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], float]:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bitjoule.search.accuracy_key import AccuracyKeys
-from bitjoule.search.store import AccuracyRow
+from bitjoule.search.key import key
+from bitjoule.search.store import AccuracyRow, Store
 from bitjoule.search.study_file import StudyFile
+from bitjoule.search.trial import CostFunction
 
-__all__ = ["DryRun", "planned"]
+__all__ = ["DryRun", "MappingPlan", "mappings_left", "planned"]
+
+
+@dataclass(frozen=True)
+class MappingPlan:
+    """Costs on memory hierarchies: `left` are not stored and need the mapper; `seconds` each took so far."""
+
+    left: int = 0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a run would do. `estimate_s` is rough and None before anything was timed."""
+    """What a run would do. Estimates are rough and None before anything was timed.
+
+    `to_map`: candidates to map on memory hierarchies, each on each; `map_s`: how long that may take at most
+    (what the mapper remembers takes no time).
+    """
 
     name: str
     candidates: int
@@ -25,6 +40,8 @@ class DryRun:
     workers: int
     timed_epochs: int
     estimate_s: float | None
+    to_map: int = 0
+    map_s: float | None = None
 
     def __str__(self) -> str:
         text = (
@@ -34,16 +51,46 @@ class DryRun:
         if self.parents:
             text += f" and {self.parents} float32 parent{'s' * (self.parents != 1)}"
         if self.estimate_s is None:
-            return text if not self.to_train else f"{text} (nothing timed yet)"
-        minutes = max(1, round(self.estimate_s / 60))
-        spoken = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-        workers = f"{self.workers} worker{'s' * (self.workers != 1)}"
-        epochs = f"{self.timed_epochs} timed epoch{'s' * (self.timed_epochs != 1)}"
-        return f"{text} (about {spoken} on {workers}, from {epochs})"
+            text += " (nothing timed yet)" * bool(self.to_train)
+        else:
+            workers = f"{self.workers} worker{'s' * (self.workers != 1)}"
+            epochs = f"{self.timed_epochs} timed epoch{'s' * (self.timed_epochs != 1)}"
+            text += f" (about {_spoken(self.estimate_s)} on {workers}, from {epochs})"
+        if self.to_map:
+            timed = "not timed yet" if self.map_s is None else f"at most {_spoken(self.map_s)}"
+            text += f"; {self.to_map} to map ({timed})"
+        return text
 
 
-def planned(file: StudyFile, keys: AccuracyKeys, rows: Sequence[AccuracyRow], workers: int) -> DryRun:
-    """The plan of a study file, given the accuracies that are stored."""
+def _spoken(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def mappings_left(file: StudyFile, costs: CostFunction, store: Store | None) -> MappingPlan:
+    """How many candidates are still to be mapped, on every memory hierarchy of the study."""
+    left, seconds = 0, []
+    for candidate in file.candidates():
+        for source in file.hardware_sources():
+            payload = costs.payload(candidate, source)
+            if payload.get("model") != "hierarchy":
+                continue
+            stored = None if store is None else store.cost_summary(key("cost", payload))
+            taken = None if stored is None else stored.breakdown.get("mapping_s")
+            left += stored is None
+            if isinstance(taken, int | float):
+                seconds.append(float(taken))
+    return MappingPlan(left, statistics.fmean(seconds) if seconds else None)
+
+
+def planned(
+    file: StudyFile,
+    keys: AccuracyKeys,
+    rows: Sequence[AccuracyRow],
+    workers: int,
+    mappings: MappingPlan | None = None,
+) -> DryRun:
+    """The plan of a study file, given the accuracies that are stored and the mappings that are not."""
     space = file.candidates()
     seeds = file.seeds(file.accuracy.seeds_search)
     wanted = {keys.key(candidate, seed, "validation") for candidate in space for seed in seeds}
@@ -59,6 +106,7 @@ def planned(file: StudyFile, keys: AccuracyKeys, rows: Sequence[AccuracyRow], wo
     if file.accuracy.parent is not None:
         left += len(missing_parents) * file.accuracy.parent.epochs
     seconds, epochs = _timed(rows)
+    mappings = mappings or MappingPlan()
     return DryRun(
         name=file.name,
         candidates=space.size,
@@ -69,6 +117,8 @@ def planned(file: StudyFile, keys: AccuracyKeys, rows: Sequence[AccuracyRow], wo
         workers=workers,
         timed_epochs=round(epochs),
         estimate_s=left * seconds / epochs / workers if epochs and left else None,
+        to_map=mappings.left,
+        map_s=None if mappings.seconds is None else mappings.left * mappings.seconds,
     )
 
 

@@ -5,6 +5,7 @@ A graph is asked for once per topology; its hash stands for the network in every
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -57,8 +58,13 @@ class NetworkCost:
         """Energy, latency and DRAM of one inference, with the breakdown that reports show."""
         workload = workload_of(self._graph(candidate), candidate.scheme)
         breakdown = _description(workload)
+        described = self._load(hardware)
         try:
-            document = cost(workload, self._load(hardware)).to_json()
+            if described.kind == "hierarchy":
+                document, mapped = _mapped(workload, described)
+                breakdown |= mapped
+            else:
+                document = cost(workload, described).to_json()
         except Infeasible as error:
             return CostRecord(None, None, None, breakdown, str(error))
         totals = cast(Mapping[str, float], document["totals"])
@@ -78,6 +84,19 @@ class NetworkCost:
         if hardware not in self._hardware:
             self._hardware[hardware] = load(hardware)
         return self._hardware[hardware]
+
+
+def _mapped(workload: Workload, hardware: Hardware) -> tuple[Json, Json]:
+    """The cost on a memory hierarchy, its mappings, and the seconds that the mapper took."""
+    from bitjoule.energy.hierarchy import hierarchy_plan
+    from bitjoule.mapping.hardware_levels import accelerator_of
+    from bitjoule.search.layer_mappings import mapping_documents
+
+    started = time.monotonic()
+    plan = hierarchy_plan(workload, hardware)
+    seconds = round(time.monotonic() - started, 3)
+    documents = mapping_documents(plan.mappings, accelerator_of(hardware))
+    return plan.cost.to_json(), {"mappings": documents, "mapping_s": seconds}
 
 
 def _description(workload: Workload) -> Json:

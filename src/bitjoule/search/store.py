@@ -33,7 +33,7 @@ __all__ = [
     "utc_now",
 ]
 
-DETAILS = ("cost", "formats")
+DETAILS = ("cost", "formats", "mappings")
 """Long parts of a breakdown: one entry per layer."""
 
 HEAD_BYTES = 1 << 12
@@ -189,7 +189,7 @@ class Store:
         return self._cost(key, _breakdown)
 
     def cost_summary(self, key: str) -> CostRecord | None:
-        """The same without the per-layer parts of the breakdown (cost, formats): what most readers need."""
+        """The same without the per-layer parts of the breakdown: what most readers need."""
         return self._cost(key, _breakdown_head)
 
     def put_cost(self, key: str, payload: Json, record: CostRecord) -> None:

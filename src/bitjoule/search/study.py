@@ -18,7 +18,7 @@ from typing import Literal, Protocol, Self
 
 from bitjoule.search.accuracy_key import AccuracyKeys
 from bitjoule.search.disk import room_needed
-from bitjoule.search.dry_run import DryRun, planned
+from bitjoule.search.dry_run import DryRun, mappings_left, planned
 from bitjoule.search.evaluation import Evaluation, Stopped
 from bitjoule.search.executor import Executor, InProcess
 from bitjoule.search.executor_processes import Processes
@@ -247,7 +247,8 @@ class Study:
             hardware_labels(self.file, self._text, costs.hardware_hash)
             keys = self._keys(join, join.data_card(self.file), costs)
             rows = [] if old is None else list(old.accuracies())
-            return planned(self.file, keys, rows, workers or self.file.executor.workers)
+            mappings = mappings_left(self.file, costs, old)
+            return planned(self.file, keys, rows, workers or self.file.executor.workers, mappings)
 
     def export_tables(self, folder: str | os.PathLike[str] | None = None) -> list[Path]:
         """Write front.csv, trials.parquet and best/NN-scheme/ (default: into the study).

@@ -31,7 +31,8 @@ function headings(names) {
   const head = make("thead");
   const row = make("tr");
   for (const [name, numeric] of names) {
-    const box = make("th", numeric ? "n" : "", name);
+    const box = make("th", numeric ? "n" : "");
+    box.append(name);
     box.scope = "col";
     row.append(box);
   }
@@ -106,7 +107,15 @@ function wrapped(element) {
   return box;
 }
 
-// Component against tensor: the whole network in one small table.
+function tensorHeading(t) {
+  const box = make("span");
+  const patch = make("i", "patch");
+  patch.style.background = report.details.tensors[t].color;
+  box.append(patch, partName("tensors", t));
+  return box;
+}
+
+// Component against tensor: the whole network in one small table, each row with its tensors as a bar.
 function matrix(detail) {
   const width = detail.k.length;
   const sums = detail.k.map((_, k) => detail.e.reduce((sum, e, at) => (at % width === k ? sum + e * detail.u : sum), 0));
@@ -120,23 +129,55 @@ function matrix(detail) {
     return [...totals].filter(([, e]) => e > 0).sort((a, b) => b[1] - a[1]);
   };
   const [components, tensors] = [rank(0), rank(1)];
+  const shown = tensors.map(([k, energy]) => ({ k, energy }));
+  const most = components[0][1];
   const grid = make("table", "matrix");
   grid.append(make("caption", "", "Energy by component and tensor"),
-    headings([["Component", false], ...tensors.map(([t]) => [partName("tensors", t), true]), ["Sum", true], ["Share", true]]));
+    headings([["Component", false], ["By tensor", false], ...tensors.map(([t]) => [tensorHeading(t), true]), ["Sum", true], ["Share", true]]));
   const inside = make("tbody");
   for (const [c, total] of components) {
     const row = make("tr");
     row.append(rowHeading(partName("components", c)));
+    const box = cell(row, "", false);
+    box.className = "bar-cell";
+    const parts = new Array(report.details.tensors.length).fill(0);
     for (const [t] of tensors) {
       const at = detail.k.findIndex((k) => report.details.keys[k][0] === c && report.details.keys[k][1] === t);
+      if (at >= 0) parts[t] = sums[at];
       cell(row, at < 0 || sums[at] === 0 ? "" : energyText(sums[at]), true);
     }
+    box.append(bar(parts, shown, most, "tensors"));
     cell(row, energyText(total), true);
     cell(row, percentText(total / whole), true);
     inside.append(row);
   }
   grid.append(inside);
   return wrapped(grid);
+}
+
+// Where every loop of a layer runs: one block per group of equal layers, closed until asked for.
+function mappings(detail) {
+  const pools = report.details;
+  const box = make("div", "mappings");
+  box.append(make("h4", "", "Mappings"));
+  if (!detail.p) {
+    if (pools.nests.length) box.append(make("p", "soft", `Loop nests of ${pools.nests_left_out} points are left out to keep this page small; the study has them, and bitjoule map draws them.`));
+    return pools.nests.length ? box : null;
+  }
+  const names = pools.names[detail.n];
+  for (const one of detail.p) {
+    const block = make("details");
+    const layers = one.l.map((l) => names[l]);
+    const said = layers.length > 4 ? `${layers.slice(0, 3).join(", ")} and ${layers.length - 3} like them` : layers.join(", ");
+    const proof = one.c.split(":")[0];
+    block.append(make("summary", "", `${said}: units busy ${percentText(one.u)}, bound by ${one.b}, ${proof}`));
+    if (layers.length > 4) block.append(make("p", "soft", layers.join(", ")));
+    const nest = make("pre", "nest", pools.nests[one.n]);
+    nest.tabIndex = 0;
+    block.append(nest, make("p", "soft", one.c));
+    box.append(block);
+  }
+  return box;
 }
 
 function layerTable(detail) {
@@ -232,6 +273,8 @@ function show(i) {
   const redraw = () => layers.replaceChildren(...layerTable(detail));
   redraw();
   panel.append(matrix(detail), stackSwitch(redraw), layers);
+  const nests = mappings(detail);
+  if (nests) panel.append(nests);
   for (const note of report.details.notes[detail.o]) panel.append(make("p", "soft", `Note: ${note}`));
 }
 
