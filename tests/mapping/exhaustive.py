@@ -35,7 +35,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Optima:
-    """Non-dominated (energy, cycles), sorted by energy; how many mappings are valid and how many there are."""
+    """Non-dominated (energy, cycles), sorted by energy; the mappings that fit, and all there are."""
 
     pareto: tuple[Found, ...]
     valid: int
