@@ -95,9 +95,10 @@ def test_loop_nests_of_fronts_come_first_when_there_is_little_room(monkeypatch: 
     longest = sum(len(m["nest"]) for m in data["points"][40]["mappings"])
     monkeypatch.setattr(columns, "MOST_NEST_TEXT", 2 * longest)
     details = columnar(data)["details"]
-    kept = {i for i, stored in enumerate(details["of_point"]) if stored and "p" in stored}
+    kept = {i for i, stored in enumerate(details["of_point"]) if stored and stored.get("p")}
     mapped = {i for i, stored in enumerate(details["of_point"]) if stored and data["points"][i]["mappings"]}
     assert kept < mapped
+    assert all(details["of_point"][i]["p"] is None for i in mapped - kept)
     assert len(mapped) - len(kept) == details["nests_left_out"]
     assert sum(map(len, details["nests"])) <= 2 * longest
     first_of_front = min(i for i in mapped if data["points"][i]["rank"] == 0)

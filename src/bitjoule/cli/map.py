@@ -106,7 +106,7 @@ def map_layers(
                 show_modes(title, answered, no_color=no_color)
             for text in notes:
                 print(f"warning: {text}")
-        _fail_where_nothing_fits(answered)
+        _fail_where_nothing_fits(answered, described.name)
 
 
 def _objective(word: str) -> Objective:
@@ -152,7 +152,7 @@ def _write_timeloop(folder: Path, answered: Answered, accelerator: Any) -> None:
         (folder / f"{name}.map.yaml").write_text(to_timeloop(result.mapping, accelerator), encoding="utf-8")
 
 
-def _fail_where_nothing_fits(answered: Sequence[Answered]) -> None:
-    texts = [str(error) for one in answered for _, error in one.infeasible]
-    if texts:
-        raise CommandFailed("\n".join(dict.fromkeys(texts)), NOTHING_FITS)
+def _fail_where_nothing_fits(answered: Sequence[Answered], hardware: str) -> None:
+    names = [name for one in answered for group, _ in one.infeasible for name in group.names]
+    if names:
+        raise CommandFailed(f"no mapping on {hardware}: {', '.join(dict.fromkeys(names))}", NOTHING_FITS)

@@ -115,7 +115,9 @@ class MappingMemo:
         known = self._memory.get(key) or self._memory.get(cut_short)
         if known is not None:
             self.counts = replace(self.counts, remembered=self.counts.remembered + 1)
-            return known if known.problem.name == problem.name else replace(known, problem=problem)
+            if known.problem.name == problem.name:
+                return known
+            return replace(known, problem=replace(known.problem, name=problem.name))
         result = self._read(key, problem, accelerator, mode, objective)
         if result is None:
             result = self._solver(
@@ -169,6 +171,7 @@ def _document(result: MappingResult) -> str:
         "seconds": result.seconds,
     }
     document = {
+        "bounds": list(result.problem.bounds),
         "mapping": result.mapping.to_json(),
         "energy_pj": result.energy_pj,
         "latency_cycles": result.latency_cycles,
@@ -182,6 +185,10 @@ def _result(
 ) -> MappingResult | None:
     """The stored result; None when its mapping does not cost what is stored, or does not fit."""
     document = cast("dict[str, Any]", json.loads(text))
+    n, g, k, c, p, q, r, s = document["bounds"]  # more than asked for where dimensions were padded
+    if any(has < wants for has, wants in zip(document["bounds"], problem.bounds, strict=True)):
+        return None
+    problem = replace(problem, bounds=(n, g, k, c, p, q, r, s))
     mapping = Mapping.from_json(document["mapping"])
     mapping.check(problem, accelerator)
     evaluation = evaluate(problem, mapping, accelerator, mode=mode)

@@ -144,19 +144,20 @@ def _details(points: Sequence[Mapping[str, Any]]) -> Json:
 
 def _nests(
     points: Sequence[Mapping[str, Any]], kept: Sequence[int]
-) -> tuple[list[str], dict[int, list[Json]], int]:
-    """Loop nests: the texts once, then per point what its layers have, and the points left out.
+) -> tuple[list[str], dict[int, list[Json] | None], int]:
+    """Loop nests: the texts once, then per point what its layers have, and the number of points left out.
 
     Points of fronts come first; those whose new texts would make all of them longer than MOST_NEST_TEXT are
-    left out.
+    left out (None).
     """
-    pool, found, room, left_out = _Pool(), dict[int, list[Json]](), MOST_NEST_TEXT, 0
+    pool, found, room, left_out = _Pool(), dict[int, list[Json] | None](), MOST_NEST_TEXT, 0
     with_nests = [index for index in kept if points[index].get("mappings")]
     for index in sorted(with_nests, key=lambda i: (points[i]["rank"] is None, points[i]["rank"] or 0, i)):
         mappings = points[index]["mappings"]
         fresh = {m["nest"] for m in mappings} - set(pool.values)
         if sum(map(len, fresh)) > room:
             left_out += 1
+            found[index] = None
             continue
         room -= sum(map(len, fresh))
         names = [layer["name"] for layer in points[index]["cost"]["layers"]]

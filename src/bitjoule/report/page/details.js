@@ -160,9 +160,9 @@ function mappings(detail) {
   const pools = report.details;
   const box = make("div", "mappings");
   box.append(make("h4", "", "Mappings"));
-  if (!detail.p) {
-    if (pools.nests.length) box.append(make("p", "soft", `Loop nests of ${pools.nests_left_out} points are left out to keep this page small; the study has them, and bitjoule map draws them.`));
-    return pools.nests.length ? box : null;
+  if (detail.p === null) {
+    box.append(make("p", "soft", `Loop nests of ${pools.nests_left_out} points are left out to keep this page small; the study has them.`));
+    return box;
   }
   const names = pools.names[detail.n];
   for (const one of detail.p) {
@@ -273,8 +273,7 @@ function show(i) {
   const redraw = () => layers.replaceChildren(...layerTable(detail));
   redraw();
   panel.append(matrix(detail), stackSwitch(redraw), layers);
-  const nests = mappings(detail);
-  if (nests) panel.append(nests);
+  if (detail.p !== undefined) panel.append(mappings(detail));
   for (const note of report.details.notes[detail.o]) panel.append(make("p", "soft", `Note: ${note}`));
 }
 
