@@ -1,0 +1,385 @@
+"""The mapper: the cheapest mapping of a layer, and the proof that none in the map space is cheaper.
+
+Every keep set and spatial assignment is bounded from below; in ascending order of that bound the best nest of each
+is found by `kernel_search`, until the least open bound reaches the incumbent (mapping.md 4.3). No random numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from bitjoule.hardware import Hardware
+from bitjoule.mapping.accelerator import Accelerator
+from bitjoule.mapping.evaluate import Evaluation, Mode, evaluate
+from bitjoule.mapping.frames import Constants, constants_of, frame_of, lattice_of, spread_of, stages_of
+from bitjoule.mapping.hardware_levels import accelerator_of
+from bitjoule.mapping.infeasible import InfeasibleMapping, explain
+from bitjoule.mapping.kernel_bounds import Lattice, Stages, open_bound
+from bitjoule.mapping.kernel_search import EDP, ENERGY, LATENCY, Goal, cannot_win, search_spread
+from bitjoule.mapping.kernel_step import Frame, Spread, start
+from bitjoule.mapping.layer_problem import problem_of
+from bitjoule.mapping.nest import LevelNest, Loop, Mapping
+from bitjoule.mapping.problem import DIMS, Problem
+from bitjoule.mapping.space import (
+    SpaceOptions,
+    SpatialAssignment,
+    constrained,
+    keep_sets,
+    padded_problems,
+    space_size,
+    spatial_assignments,
+)
+from bitjoule.workload import Layer
+
+__all__ = ["MAPPER_VERSION", "MappingResult", "Objective", "best_mapping", "pareto_mappings", "solve"]
+
+MAPPER_VERSION = 1
+"""Rises when results can change; part of the key of remembered mappings."""
+
+Objective = Literal["energy", "edp", "latency"]
+_CODES = {"energy": ENERGY, "edp": EDP, "latency": LATENCY}
+TOLERANCE = 1e-9
+"""Relative difference between the kernel's energy and the reference evaluator's that is taken as rounding."""
+
+BEAM, SCAN, FIRST = 24, 48, 6
+"""Labels per stage and tiles per label of the first, incomplete search, and how many assignments it tries."""
+
+MAX_LABELS = 4_000_000
+"""Labels of one spatial assignment before its search is given up (about 1 GB); the result is then not proven."""
+
+
+@dataclass(frozen=True)
+class MappingResult:
+    """A mapping, what it costs, and how far it is proven.
+
+    `optimal`: no mapping of the map space is better. `bound`: no mapping has a lower objective value; `gap`:
+    (value - bound) / bound, 0 when proven. `evaluated`: complete nests priced; `pruned`: what was not, by
+    reason; `space_size`: factorisations times keep sets. `padding_macs`: MACs that padding added.
+    """
+
+    problem: Problem
+    mapping: Mapping
+    evaluation: Evaluation
+    energy_pj: float
+    latency_cycles: int
+    optimal: bool
+    bound: float
+    gap: float
+    objective: str
+    evaluated: int
+    pruned: dict[str, int]
+    space_size: int
+    seconds: float
+    padding_macs: int = 0
+
+    @property
+    def value(self) -> float:
+        """What was minimised: energy in pJ, energy times cycles, or cycles."""
+        return _value(self.objective, self.energy_pj, self.latency_cycles)
+
+
+def _value(objective: str, energy_pj: float, cycles: int) -> float:
+    if objective == "energy":
+        return energy_pj
+    return energy_pj * cycles if objective == "edp" else float(cycles)
+
+
+def best_mapping(
+    layer: Layer,
+    hardware: Hardware,
+    *,
+    mode: Mode = "physical",
+    objective: Objective = "energy",
+    latency_cap_cycles: int | None = None,
+    space: SpaceOptions | None = None,
+    time_limit_s: float | None = None,
+    workers: int = 1,
+) -> MappingResult:
+    """The cheapest mapping of `layer` on `hardware`, proven unless `time_limit_s` ends the search.
+
+    `objective`: "energy" (with `latency_cap_cycles` among mappings of at most so many cycles), "edp" (energy
+    times cycles) or "latency" (cycles, then energy). `workers`: processes; the result does not depend on it.
+
+    Raises:
+        InfeasibleMapping: nothing fits; says which level lacks how many bits, and what would mend it.
+        ValueError: hardware of another kind, or options that it cannot satisfy.
+    """
+    return solve(
+        problem_of(layer, hardware, mode=mode),
+        accelerator_of(hardware),
+        mode=mode,
+        objective=objective,
+        latency_cap_cycles=latency_cap_cycles,
+        space=space,
+        time_limit_s=time_limit_s,
+    )
+
+
+@dataclass
+class _Candidate:
+    """One keep set and spatial assignment with the least that it can cost."""
+
+    frame: Frame
+    keeps: tuple[tuple[str, ...], ...]
+    entry: SpatialAssignment
+    problem: Problem
+    spread: Spread
+    constants: Constants
+    bound: float
+    done: bool = False
+
+
+@lru_cache(maxsize=512)
+def _lattice(bounds: tuple[int, ...]) -> Lattice:
+    return lattice_of(bounds)
+
+
+def solve(
+    problem: Problem,
+    accelerator: Accelerator,
+    *,
+    mode: Mode = "physical",
+    objective: Objective = "energy",
+    latency_cap_cycles: int | None = None,
+    space: SpaceOptions | None = None,
+    time_limit_s: float | None = None,
+) -> MappingResult:
+    """`best_mapping` of a Problem on an Accelerator.
+
+    Raises:
+        InfeasibleMapping: nothing fits.
+        ValueError: an unknown objective, or a cap with another objective than energy.
+    """
+    began = time.perf_counter()
+    if objective not in _CODES:
+        raise ValueError(f"objective must be energy, edp or latency, not {objective!r}")
+    if latency_cap_cycles is not None and (objective != "energy" or latency_cap_cycles < 1):
+        raise ValueError("latency_cap_cycles is a number of cycles >= 1 and goes with objective='energy'")
+    options = space or SpaceOptions()
+    hardware = constrained(accelerator, options)
+    problems = padded_problems(problem, hardware) if options.imperfect == "pad" else (problem,)
+    goal = Goal(_CODES[objective], latency_cap_cycles or -1, 0, 0.0, 0.0, math.inf, 2**62)
+    search = _Search(hardware, mode, goal)
+    size = 0
+    candidates: list[_Candidate] = []
+    for entry in problems:
+        assignments = spatial_assignments(entry, hardware, options)
+        size += space_size(entry, hardware, assignments)
+        candidates += search.candidates(entry, assignments)
+    candidates.sort(key=lambda candidate: candidate.bound)
+    deadline = math.inf if time_limit_s is None else began + time_limit_s
+    search.run(candidates, deadline)
+    if search.best is None:
+        raise _nothing(problem, hardware, mode, latency_cap_cycles, time_limit_s)
+    return search.result(problem, candidates, objective, size, time.perf_counter() - began)
+
+
+def _nothing(
+    problem: Problem, hardware: Accelerator, mode: Mode, cap: int | None, limit: float | None
+) -> Exception:
+    reason = explain(problem, hardware, mode)
+    if isinstance(reason, InfeasibleMapping):
+        return reason
+    if cap is not None:
+        return ValueError(
+            f"layer {problem.name!r} on {hardware.name}: no mapping takes at most {cap} cycles; raise "
+            "latency_cap_cycles, or ask objective='latency' for the least"
+        )
+    if limit is not None:
+        return TimeoutError(f"layer {problem.name!r}: no mapping found within {limit} s; allow more time")
+    return ValueError(f"layer {problem.name!r}: the constraints of {hardware.name} admit no mapping")
+
+
+class _Search:
+    """The incumbent and the counters of one search."""
+
+    def __init__(self, accelerator: Accelerator, mode: Mode, goal: Goal) -> None:
+        self.accelerator = accelerator
+        self.mode: Mode = mode
+        self.goal = goal
+        self.stages: Stages = stages_of(accelerator)
+        leaking = any(level.leak_pj_per_cycle for level in accelerator.levels) or bool(
+            accelerator.mac_leak_pj_per_cycle
+        )
+        self.limited = leaking or goal.objective != ENERGY or goal.cap >= 0
+        self.best: tuple[_Candidate, np.ndarray, np.ndarray] | None = None  # type: ignore[type-arg]
+        self.labels = self.evaluated = self.bounded = self.dominated = self.skipped = 0
+
+    def candidates(
+        self, problem: Problem, assignments: Iterable[SpatialAssignment]
+    ) -> Iterator[_Candidate]:
+        """Every keep set with every spatial assignment, bounded by what the MAC units must fetch."""
+        nothing = np.zeros(0, np.int64)
+        ones = np.ones(8, np.int64)
+        spreads = [(entry, spread_of(problem, self.accelerator, (), entry)) for entry in assignments]
+        for keeps in keep_sets(self.accelerator):
+            frame = frame_of(problem, self.accelerator, keeps, self.mode, limited=self.limited)
+            count = frame.ct.size
+            for entry, spread in spreads:
+                constants = constants_of(problem, self.accelerator, frame, spread)
+                fills, wide, state = (np.zeros(count, np.int64) for _ in range(3))
+                start(frame, spread, fills, wide, state)
+                energy = open_bound(
+                    frame, spread, -1, ones, fills, wide, state, constants.partial, nothing
+                )
+                value = self._value(constants, energy)
+                yield _Candidate(frame, keeps, entry, problem, spread, constants, value)
+
+    def _value(self, constants: Constants, energy: float) -> float:
+        total = energy + constants.mac_pj + constants.leak_pj * constants.cycles
+        if self.goal.objective == LATENCY:
+            return float(constants.cycles)
+        return total * constants.cycles if self.goal.objective == EDP else total
+
+    def run(self, candidates: list[_Candidate], deadline: float) -> None:
+        """Search candidates in ascending order of bound until none can be better, or time is up."""
+        for candidate in candidates[:FIRST]:
+            self.try_one(candidate, BEAM, SCAN)
+        for candidate in candidates:
+            if time.perf_counter() > deadline:
+                break
+            self.try_one(candidate, 0, 0)
+
+    def try_one(self, candidate: _Candidate, beam: int, scan: int) -> None:
+        """Search one candidate, completely when `beam` and `scan` are 0."""
+        constants = candidate.constants
+        goal = self.goal._replace(
+            cycles=constants.cycles, leak_pj=constants.leak_pj, constant_pj=constants.mac_pj
+        )
+        if not beam and cannot_win(
+            goal, self._energy(candidate, candidate.bound, constants), constants.cycles
+        ):
+            candidate.done = True
+            self.skipped += 1
+            return
+        found, energy, cycles, nodes, orders, root, counters = search_spread(
+            candidate.frame,
+            candidate.spread,
+            self.stages,
+            _lattice(tuple(int(b) for b in candidate.spread.bounds)),
+            goal,
+            constants.partial,
+            beam,
+            scan,
+            MAX_LABELS,
+        )
+        self.labels += int(counters[0])
+        self.bounded += int(counters[1])
+        self.dominated += int(counters[2])
+        self.evaluated += int(counters[3])
+        if found:
+            value = energy + constants.mac_pj + constants.leak_pj * cycles
+            if self.goal.objective == EDP:
+                value *= cycles
+            self.goal = self.goal._replace(value=value, value_cycles=cycles)
+            self.best = (candidate, nodes, orders)
+        if not beam:
+            candidate.done = not counters[4]
+            if not candidate.done and math.isfinite(root):
+                candidate.bound = max(candidate.bound, self._value(constants, root))
+
+    def _energy(self, candidate: _Candidate, bound: float, constants: Constants) -> float:
+        """The path energy behind a bound."""
+        if self.goal.objective == LATENCY:
+            return 0.0
+        total = bound / constants.cycles if self.goal.objective == EDP else bound
+        return total - constants.mac_pj - constants.leak_pj * constants.cycles
+
+    def result(
+        self, problem: Problem, candidates: list[_Candidate], objective: str, size: int, seconds: float
+    ) -> MappingResult:
+        """The incumbent with its certificate."""
+        assert self.best is not None
+        candidate, nodes, orders = self.best
+        mapping = self._mapping(candidate, nodes, orders)
+        evaluation = evaluate(candidate.problem, mapping, self.accelerator, mode=self.mode)
+        value = _value(objective, evaluation.energy_pj, evaluation.latency_cycles)
+        expected = float(self.goal.value_cycles) if objective == "latency" else self.goal.value
+        if evaluation.violations or not math.isclose(value, expected, rel_tol=TOLERANCE):
+            raise AssertionError(
+                f"layer {problem.name!r}: the search priced its mapping at {expected}, the reference at {value} "
+                f"({'; '.join(evaluation.violations) or 'valid'}); please report this"
+            )
+        waiting = [entry.bound for entry in candidates if not entry.done]
+        bound = min([value, *waiting])
+        return MappingResult(
+            problem=candidate.problem,
+            mapping=mapping,
+            evaluation=evaluation,
+            energy_pj=evaluation.energy_pj,
+            latency_cycles=evaluation.latency_cycles,
+            optimal=not waiting or bound >= value,
+            bound=bound,
+            gap=(value - bound) / bound if bound else 0.0,
+            objective=objective,
+            evaluated=self.evaluated,
+            pruned={"bound": self.bounded, "dominated": self.dominated, "assignments": self.skipped},
+            space_size=size,
+            seconds=seconds,
+            padding_macs=candidate.problem.macs - problem.macs,
+        )
+
+    def _mapping(self, candidate: _Candidate, nodes: np.ndarray, orders: np.ndarray) -> Mapping:  # type: ignore[type-arg]
+        """The Mapping of a path through the lattice."""
+        lattice = _lattice(tuple(int(b) for b in candidate.spread.bounds))
+        loops: dict[int, tuple[Loop, ...]] = {}
+        before = np.ones(8, np.int64)
+        for stage, level in enumerate(self.stages.first):
+            after = lattice.tile[nodes[stage]]
+            order = [(int(orders[stage]) >> (3 * place)) & 7 for place in range(8)]
+            loops[int(level)] = tuple(
+                (DIMS[d], int(after[d] // before[d])) for d in order if after[d] > before[d]
+            )
+            before = after
+        return Mapping(
+            tuple(
+                LevelNest(
+                    level.name,
+                    candidate.keeps[index],
+                    loops.get(index, ()),
+                    tuple((DIMS[d], n) for d, n in enumerate(candidate.entry.x[index]) if n > 1),
+                    tuple((DIMS[d], n) for d, n in enumerate(candidate.entry.y[index]) if n > 1),
+                )
+                for index, level in enumerate(self.accelerator.levels)
+            )
+        )
+
+
+def pareto_mappings(
+    layer: Layer,
+    hardware: Hardware,
+    *,
+    mode: Mode = "physical",
+    space: SpaceOptions | None = None,
+    time_limit_s: float | None = None,
+) -> tuple[MappingResult, ...]:
+    """All mappings of which no other has less energy and no more cycles, or fewer cycles and no more energy.
+
+    From the least energy downwards in cycles: each is the cheapest among those that are faster than the last.
+
+    Raises:
+        InfeasibleMapping: nothing fits.
+    """
+    problem = problem_of(layer, hardware, mode=mode)
+    accelerator = accelerator_of(hardware)
+    fastest = solve(problem, accelerator, mode=mode, objective="latency", space=space)
+    found: list[MappingResult] = []
+    cap: int | None = None
+    began = time.perf_counter()
+    while cap is None or cap >= fastest.latency_cycles:
+        left = None if time_limit_s is None else max(0.1, time_limit_s - (time.perf_counter() - began))
+        result = solve(
+            problem, accelerator, mode=mode, latency_cap_cycles=cap, space=space, time_limit_s=left
+        )
+        while found and result.energy_pj <= found[-1].energy_pj:
+            found.pop()
+        found.append(result)
+        cap = result.latency_cycles - 1
+    return tuple(found)
