@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from bitjoule.hardware.fault import Fault, HardwareError
+from bitjoule.hardware.hierarchy import FanoutSection, LevelSection, MacSection, OpsSection
+from bitjoule.hardware.hierarchy_mac import mac_energy_of, mac_unit_of, macs_per_cycle_of
 from bitjoule.hardware.load import load, preset_text, presets
 from bitjoule.hardware.mac_units import MacUnit, mac_energy_pj
 from bitjoule.hardware.memory_tables import dram_pj_per_bit, memory_energy_pj
@@ -19,18 +21,25 @@ from bitjoule.hardware.schema import Hardware, MoonsSection, Provenance, Technol
 from bitjoule.hardware.technology import energy_factor
 
 __all__ = [
+    "FanoutSection",
     "Fault",
     "Hardware",
     "HardwareError",
+    "LevelSection",
+    "MacSection",
     "MacUnit",
     "MoonsSection",
+    "OpsSection",
     "Provenance",
     "Technology",
     "TtaSection",
     "dram_pj_per_bit",
     "energy_factor",
     "load",
+    "mac_energy_of",
     "mac_energy_pj",
+    "mac_unit_of",
+    "macs_per_cycle_of",
     "memory_energy_pj",
     "preset_text",
     "presets",

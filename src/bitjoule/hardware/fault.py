@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
-__all__ = ["Fault", "HardwareError", "Path", "document_order", "path_text"]
+__all__ = [
+    "Fault",
+    "HardwareError",
+    "Path",
+    "document_order",
+    "is_number",
+    "path_text",
+    "shown",
+    "value_at",
+]
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top of the document."""
@@ -71,3 +82,36 @@ def _position(path: Path, document: object) -> tuple[int, ...]:
             position.append(0)
             document = None
     return tuple(position)
+
+
+def shown(value: Any) -> str:
+    """How people read a value of the document."""
+    if isinstance(value, float) and math.isfinite(value) and value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty one"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def value_at(document: object, path: Path) -> Any:
+    """What stands at `path`, None when nothing does."""
+    for part in path:
+        if isinstance(document, Mapping):
+            document = document.get(part)
+        elif isinstance(document, list) and isinstance(part, int) and part < len(document):
+            document = document[part]
+        else:
+            return None
+    return document
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """A finite number that is no boolean."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

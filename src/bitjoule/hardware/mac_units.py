@@ -25,6 +25,7 @@ __all__ = [
     "integer_width",
     "mac_energy_pj",
     "mul_pj",
+    "row_name",
 ]
 
 MixedRule = Literal["max", "geomean", "composable", "serial_weights"]
@@ -43,8 +44,9 @@ DOT32: Mapping[str, float] = MappingProxyType(
 )
 """Dot-product units on 32-bit words, registers included [measured: gates, Nangate 45 nm, random data]."""
 
-BRICK_BITS, COMPOSABLE_BITS, COMPOSABLE_PJ = 2, 8, 0.689
-"""Bit Fusion: 2-bit bricks, 8-bit unit, 0.689 pJ at 45 nm [published]; split by bricks [derived]."""
+BRICK_BITS, COMPOSABLE_BITS, COMPOSABLE_RELATIVE = 2, 8, 0.689 / 0.344
+"""Bit Fusion: 2-bit bricks, 8-bit unit, 0.689 pJ where the fixed unit costs 0.344 [published]; split by bricks
+[derived]."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,12 @@ class MacUnit:
 
     `relative` maps "WEIGHTxACTIVATION" rows to energies relative to `anchor_pj`; "qkeras" is the fit of
     google/qkeras at 45 nm, which overstates the gain of few bits (its exponent is 2, measured units have
-    1.37 to 1.55 per doubling). `psum_bits` is used by "qkeras" only.
+    1.37 to 1.55 per doubling); "constant" is the anchor whatever the Formats, as in imported designs.
+    `psum_bits` is used by "qkeras" only.
     """
 
     anchor_pj: float
-    relative: Mapping[str, float] | Literal["qkeras"] = field(default_factory=lambda: DOT32)
+    relative: Mapping[str, float] | Literal["qkeras", "constant"] = field(default_factory=lambda: DOT32)
     mixed: MixedRule = "max"
     psum_bits: int = 32
 
@@ -93,10 +96,12 @@ def mac_energy_pj(unit: MacUnit, weight: Format, activation: Format) -> float:
     >>> round(mac_energy_pj(MacUnit(0.344), parse_format("INT4"), parse_format("INT4")), 6)
     0.125904
     """
+    if unit.relative == "constant":
+        return unit.anchor_pj
     if isinstance(unit.relative, str):
         wider = max(_integer_bits(unit, weight, activation))
         return mul_pj(wider) + add_pj(unit.psum_bits)
-    pair = unit.relative.get(f"{_row_name(weight)}x{_row_name(activation)}")
+    pair = unit.relative.get(row_name(weight, activation))
     plain = integer_width(weight) is not None and integer_width(activation) is not None
     if pair is not None and (unit.mixed in ("max", "geomean") or not plain):
         return unit.anchor_pj * pair
@@ -108,7 +113,7 @@ def mac_energy_pj(unit: MacUnit, weight: Format, activation: Format) -> float:
                 "choose mixed: max or geomean for wider operands"
             )
         bricks = math.ceil(b_w / BRICK_BITS) * math.ceil(b_a / BRICK_BITS)
-        return COMPOSABLE_PJ * bricks / (COMPOSABLE_BITS // BRICK_BITS) ** 2
+        return unit.anchor_pj * COMPOSABLE_RELATIVE * bricks / (COMPOSABLE_BITS // BRICK_BITS) ** 2
     if unit.mixed == "serial_weights":
         return b_w * unit.anchor_pj * _at(unit.relative, b_a, weight, activation) / b_a
     if unit.mixed == "geomean":
@@ -149,8 +154,17 @@ def integer_width(format_: Format) -> int | None:
     return int(match[1]) if match else None
 
 
-def _row_name(format_: Format) -> str:
-    """The name a table row uses: signed, unsigned, narrow and MOONS formats of one width share a row."""
+def row_name(weight: Format, activation: Format) -> str:
+    """The table row of a pair: signed, unsigned, narrow and MOONS formats of one width share a row.
+
+    >>> from bitjoule.formats import parse_format
+    >>> row_name(parse_format("INT4_NARROW"), parse_format("UINT8"))
+    'INT4xINT8'
+    """
+    return f"{_half_name(weight)}x{_half_name(activation)}"
+
+
+def _half_name(format_: Format) -> str:
     bits = integer_width(format_)
     return format_.name if bits is None else "BIPOLAR" if bits == 1 else f"INT{bits}"
 
@@ -187,7 +201,7 @@ def _at(relative: Mapping[str, float], bits: int, weight: Format, activation: Fo
 
 def _no_row(relative: Mapping[str, float] | str, weight: Format, activation: Format) -> ValueError:
     has = relative if isinstance(relative, str) else ", ".join(relative)
-    row = f"{_row_name(weight)}x{_row_name(activation)}"
+    row = row_name(weight, activation)
     return ValueError(
         f"no energy for a MAC of {weight.name} x {activation.name} (rows: {has}); "
         f'add a row under mac.relative of the hardware YAML, such as {{"{row}": 1.5}}'

@@ -10,14 +10,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
+
+from bitjoule.hardware.document import plain
+from bitjoule.hardware.fields import (
+    Closed,
+    Count,
+    DefaultSource,
+    Name,
+    NaturalNumber,
+    Positive,
+    Provenance,
+    Share,
+    SizeBits,
+    Technology,
+)
+from bitjoule.hardware.hierarchy import LevelSection, MacSection, OpsSection, PsumBits
+from bitjoule.hardware.hierarchy_sources import hierarchy_keys, hierarchy_source
+from bitjoule.hardware.hierarchy_warnings import hierarchy_warnings
 
 __all__ = [
+    "HIERARCHY_KEYS",
     "KINDS",
     "SCHEMA",
     "CyclePrices",
@@ -30,62 +46,14 @@ __all__ = [
 ]
 
 SCHEMA = "bitjoule.hardware/1"
-KINDS = ("moons", "tta")
+KINDS = ("hierarchy", "moons", "tta")
 """Cost models that can be described."""
 
-Status = Literal["published", "measured", "derived", "assumed"]
+HIERARCHY_KEYS = ("mac", "psum_bits", "packing", "levels", "ops")
+"""Keys of a description that belong to kind `hierarchy`; the other kinds have one section of their name."""
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-def _size(value: object) -> object:
-    """A size in bits, or `unbounded`."""
-    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    if not whole and value != "unbounded":
-        raise PydanticCustomError("must", "must be a whole number of bits > 0, or unbounded")
-    return value
-
-
-def _share(value: float) -> float:
-    if not 0 < value < 1:
-        raise PydanticCustomError("must", "must be > 0 and < 1")
-    return value
-
-
-@dataclass(frozen=True)
-class DefaultSource:
-    """Where the default of a key comes from, when a file leaves the key out."""
-
-    status: Status
-    cite: str
-
-
-SizeBits = Annotated[int | Literal["unbounded"], BeforeValidator(_size)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
-NaturalNumber = Annotated[int, Field(ge=0)]
-Share = Annotated[float, AfterValidator(_share)]
-Name = Annotated[str, Field(min_length=1)]
-
-
-class Provenance(_Closed):
-    """Where numbers come from: `status` says how sure, `cite` where to look."""
-
-    status: Status
-    cite: Name
-
-
-class Technology(_Closed):
-    """Silicon node, supply voltage, clock."""
-
-    node_nm: Positive
-    vdd_v: Positive
-    freq_mhz: Positive
-
-
-class MoonsSection(_Closed):
+class MoonsSection(Closed):
     """Parameters and rules of the closed form of Moons et al. 2017 (arXiv 1711.00215); see `energy/moons.py`.
 
     `weight_share` of the on-chip bits holds weights; of the rest `input_share` holds a layer's input, what
@@ -128,7 +96,7 @@ class MoonsSection(_Closed):
     sources: dict[str, Name] = Field(default_factory=dict)
 
 
-class CyclePrices(_Closed):
+class CyclePrices(Closed):
     """Energy in pJ of one cycle of the full MAC array, by operand width."""
 
     BIPOLAR: Positive
@@ -138,7 +106,7 @@ class CyclePrices(_Closed):
     INT8: Positive
 
 
-class OverheadSplit(_Closed):
+class OverheadSplit(Closed):
     """Shares of the overhead of a cycle; they sum to 1."""
 
     weight_memory: Positive
@@ -148,7 +116,7 @@ class OverheadSplit(_Closed):
     clock_and_leakage: Positive
 
 
-class TtaSection(_Closed):
+class TtaSection(Closed):
     """Parameters of a BrainTTA-like transport-triggered core; see `energy/braintta.py`.
 
     `lanes` output channels work at once, each on a word of `word_bits`. `depthwise`: `taps` (one tap per
@@ -174,44 +142,69 @@ class TtaSection(_Closed):
     sources: dict[str, Name] = Field(default_factory=dict)
 
 
-class Hardware(_Closed):
-    """A validated hardware description. Make it with `load`; every number in it has a provenance."""
+class Hardware(Closed):
+    """A validated hardware description. Make it with `load`; every number in it has a provenance.
+
+    Kind `hierarchy` describes itself in `mac`, `psum_bits`, `packing`, `levels` (outermost first) and `ops`.
+    """
 
     schema_id: Literal["bitjoule.hardware/1"] = Field(alias="schema")
     name: Name
-    kind: Literal["moons", "tta"]
+    kind: Literal["hierarchy", "moons", "tta"]
     technology: Technology | None = None
     provenance: dict[str, Provenance] = Field(min_length=1)
     moons: MoonsSection | None = None
     tta: TtaSection | None = None
+    mac: MacSection | None = None
+    psum_bits: PsumBits = "auto"
+    packing: Literal["floor", "dense"] = "floor"
+    levels: Annotated[tuple[LevelSection, ...], Field(strict=False)] = ()
+    ops: OpsSection | None = None
     allow_unusual: bool = False
 
     @property
     def section(self) -> MoonsSection | TtaSection:
-        """The section of this hardware's kind."""
-        section = self.moons if self.kind == "moons" else self.tta
+        """The section of this hardware's kind; kind `hierarchy` has `mac`, `levels` and `ops` instead."""
+        section = self.moons if self.kind == "moons" else self.tta if self.kind == "tta" else None
         if section is None:
             raise ValueError(f"hardware {self.name!r} of kind {self.kind} has no section {self.kind}")
         return section
 
+    def level(self, name: str) -> LevelSection:
+        """The level of that name.
+
+        Raises:
+            KeyError: no such level; the names are listed.
+        """
+        for level in self.levels:
+            if level.name == name:
+                return level
+        has = ", ".join(level.name for level in self.levels) or "none"
+        raise KeyError(f"hardware {self.name!r} has no level {name!r} (has: {has})")
+
     @cached_property
     def hash(self) -> str:
-        """`sha256:...` of the canonical JSON without comments and provenance: what decides a cost."""
-        document = self.model_dump(by_alias=True, exclude={"provenance", "allow_unusual"})
-        for section in KINDS:
-            if isinstance(document[section], dict):
-                document[section] = {
-                    k: v for k, v in document[section].items() if k not in ("source", "sources")
-                }
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """`sha256:...` of the canonical JSON without comments and provenance: what decides a cost.
+
+        Keys of kind `hierarchy` that stand at their default do not count, so that a new key changes no hash.
+        """
+        hierarchy = self.kind == "hierarchy"
+        left_out = ("moons", "tta") if hierarchy else HIERARCHY_KEYS
+        document = self.model_dump(
+            by_alias=True, exclude={"provenance", "allow_unusual", *left_out}, exclude_defaults=hierarchy
+        )
+        canonical = _without_sources(document)
+        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     def source_of(self, key: str) -> Provenance:
-        """Where the number of `key` ("moons.dram_ratio", "tta.e_cycle_pj.INT4") comes from.
+        """Where the number of `key` ("moons.dram_ratio", "levels.glb.read_pj") comes from.
 
         Raises:
-            KeyError: the section of this hardware's kind has no such key.
+            KeyError: this hardware has no such key.
         """
+        if self.kind == "hierarchy":
+            return hierarchy_source(self, key)
         section_name, _, rest = key.partition(".")
         first = rest.partition(".")[0]
         fields = type(self.section).model_fields
@@ -226,7 +219,39 @@ class Hardware(_Closed):
             rest = rest.rpartition(".")[0]
         return self.provenance[self.section.source]
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Dotted keys of every number and rule, what `source_of` answers for."""
+        return hierarchy_keys(self) if self.kind == "hierarchy" else _keys(self.section, self.kind)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and yet deserves a look, one line each."""
+        return hierarchy_warnings(self.mac, self.levels)
+
     def to_mapping(self) -> Mapping[str, object]:
         """The description as plain data that `load` reads back to an equal Hardware."""
-        document: dict[str, object] = self.model_dump(by_alias=True, exclude_unset=True)
-        return document
+        document = plain(self.model_dump(by_alias=True, exclude_unset=True))
+        return document if isinstance(document, dict) else {}
+
+
+def _keys(section: Closed, prefix: str) -> tuple[str, ...]:
+    """Dotted keys below a section."""
+    found: list[str] = []
+    for key in type(section).model_fields:
+        value = getattr(section, key)
+        if isinstance(value, Closed):
+            found += _keys(value, f"{prefix}.{key}")
+        elif key not in ("source", "sources"):
+            found.append(f"{prefix}.{key}")
+    return tuple(found)
+
+
+def _without_sources(value: Any) -> Any:
+    """A document without its `source` and `sources` keys, at any depth."""
+    if isinstance(value, dict):
+        kept = {key: child for key, child in value.items() if key not in ("source", "sources")}
+        return {key: _without_sources(child) for key, child in kept.items()}
+    if isinstance(value, tuple | list):
+        return [_without_sources(child) for child in value]
+    return value
