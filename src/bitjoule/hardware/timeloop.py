@@ -1,7 +1,7 @@
 """Timeloop v0.4 architectures as hardware of kind `hierarchy` (mapping.md section 5).
 
-A file's `subtree` and `local` lists, outermost first, with the prices of its energy reference table (ERT), the
-areas of its area reference table (ART) and its constraints, become a document that `hardware.load` accepts.
+A file's `subtree` and `local` lists, outermost first, with the prices of its energy reference table (ERT),
+the areas of its area reference table (ART) and its constraints, become a document for `hardware.load`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ FAN_OUT = "dummy_storage"
 
 _ATTRIBUTES = {
     "width", "depth", "datawidth", "cluster_size", "read_bandwidth", "write_bandwidth", "meshX", "meshY",
-    "multiple_buffering", "technology", "global_cycle_seconds",
+    "multiple_buffering", "technology", "global_cycle_seconds", "multiplier_width",
 }  # fmt: skip
 _IGNORED = {
     "has_power_gating", "power_gated_at", "n_banks", "nports", "num_ports", "update_fifo_depth",
     "reduction_supported", "min_utilization", "allow_overbooking", "required_actions", "enabled",
-    "multiplier_width", "adder_width", "type", "subclass", "dumped_by_timeloop_front_end", "version",
+    "adder_width", "type", "subclass", "dumped_by_timeloop_front_end", "version",
 }  # fmt: skip
 _INHERITED = ("datawidth", "technology", "global_cycle_seconds")
 
@@ -37,7 +37,8 @@ class TimeloopHardware:
     """What the files say. `document`: for `hardware.load`. `notes`: keys that were not read, one line a file.
 
     `areas_um2`: all instances of each component, from the ART, reported and not used. `priced`: whether an
-    ERT gave energies; without one all energies of the document are 0 and only counts and cycles mean something.
+    ERT gave energies; without one the document holds place-holders (memories 0 pJ, a MAC 1 pJ), and only
+    counts and cycles mean something.
     """
 
     document: Mapping[str, object]
@@ -108,8 +109,9 @@ def read_timeloop(
         "provenance": {"timeloop": {"status": "derived", "cite": f"Timeloop v0.4 {source}, {tables}"}},
         "mac": {
             "count": mac.instances,
-            "anchor_pj": 0.0 if table is None else table.price(mac.name, "compute"),
+            "anchor_pj": 1.0 if table is None else table.price(mac.name, "compute"),
             "relative": "constant",
+            **_native_bits(mac),
             "source": "timeloop",
         },
         "psum_bits": "auto",
@@ -179,7 +181,8 @@ def _component(entry: Node, factor: int, inherited: Mapping[str, Node], unknown:
     mesh_y = component.whole("meshY", max(1, total // mesh_x))
     if mesh_x * mesh_y != total:
         raise entry.fault(
-            f"({name}): meshX {mesh_x} times meshY {mesh_y} must be its {total} instances, not {mesh_x * mesh_y}"
+            f"({name}): meshX {mesh_x} times meshY {mesh_y} must be its {total} instances, "
+            f"not {mesh_x * mesh_y}"
         )
     return _Component(name, kind, entry, total, (mesh_x, mesh_y), attributes)
 
@@ -234,12 +237,18 @@ def _level(
     return level
 
 
+def _native_bits(mac: _Component) -> dict[str, object]:
+    """Operand width of the multiplier, where the file gives one."""
+    return {"native_bits": mac.whole("multiplier_width")} if "multiplier_width" in mac.attributes else {}
+
+
 def _memory(component: _Component) -> dict[str, object]:
     cluster = component.whole("cluster_size", 1)
     width, word = component.whole("width"), component.whole("datawidth")
     if width % (word * cluster):
         raise component.node.fault(
-            f"({component.name}): width {width} must be a multiple of datawidth {word} times cluster_size {cluster}"
+            f"({component.name}): width {width} must be a multiple of datawidth {word} times "
+            f"cluster_size {cluster}"
         )
     size: object = "unbounded"
     if "depth" in component.attributes:
