@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bitjoule.formats import Format
 from bitjoule.hardware.hierarchy import MacSection
-from bitjoule.hardware.mac_units import DOT32, MacUnit, mac_energy_pj, row_name
+from bitjoule.hardware.mac_units import DOT32, MacUnit, integer_width, mac_energy_pj, row_name
 from bitjoule.hardware.schema import Hardware
 
 __all__ = ["mac_energy_of", "mac_unit_of", "macs_per_cycle_of"]
@@ -49,11 +49,17 @@ def mac_energy_of(hardware: Hardware, weight: Format, activation: Format) -> flo
 def macs_per_cycle_of(hardware: Hardware, weight: Format, activation: Format) -> float:
     """MACs that one unit completes in a cycle on these operands: the row of the pair, else `default`, else 1.
 
+    With `mixed: serial_weights` a unit takes one bit of the weights a cycle, and `default` is its lanes.
+
     Raises:
         ValueError: a hardware of another kind.
     """
-    table = _section(hardware).macs_per_cycle
-    return table.get(row_name(weight, activation), table.get("default", 1.0))
+    mac = _section(hardware)
+    row = mac.macs_per_cycle.get(row_name(weight, activation))
+    if row is not None:
+        return row
+    bits = (integer_width(weight) or 1) if mac.mixed == "serial_weights" else 1
+    return mac.macs_per_cycle.get("default", 1.0) / bits
 
 
 def _section(hardware: Hardware) -> MacSection:
