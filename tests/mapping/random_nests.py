@@ -22,7 +22,7 @@ KINDS: dict[str, str] = {
 
 def random_problem(rng: random.Random, *, most_macs: int = 400) -> Problem:
     """A layer of one of KINDS; stride and dilation where there is a window."""
-    kind = rng.choice(list(KINDS))
+    kind = rng.choice([*KINDS, "conv", "depthwise", "window", "window"])
     bounds = dict.fromkeys(DIMS, 1)
     macs = 1
     for dim in rng.sample(KINDS[kind], len(KINDS[kind])):
