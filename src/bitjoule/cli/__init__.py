@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from bitjoule.cli.cache import cache_app
 from bitjoule.cli.catalogue import data_app, formats_app, hardware_app, networks
 from bitjoule.cli.doctor import doctor
 from bitjoule.cli.energy import energy
+from bitjoule.cli.map import map_layers
 from bitjoule.cli.studies import compare, front, report, search
+from bitjoule.cli.timeloop import timeloop_app
 from bitjoule.cli.train import train
 
 __all__ = ["app", "main"]
@@ -43,6 +46,7 @@ def _root(
 
 
 app.command("energy")(energy)
+app.command("map")(map_layers)
 app.command("search")(search)
 app.command("front")(front)
 app.command("compare")(compare)
@@ -52,6 +56,8 @@ app.command("networks")(networks)
 app.add_typer(hardware_app, name="hardware")
 app.add_typer(formats_app, name="formats")
 app.add_typer(data_app, name="data")
+app.add_typer(cache_app, name="cache")
+app.add_typer(timeloop_app, name="timeloop")
 app.command("doctor")(doctor)
 
 
