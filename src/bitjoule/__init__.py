@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bitjoule.formats import Format, parse_format
     from bitjoule.front_door import Study
     from bitjoule.hardware import Hardware
+    from bitjoule.mapping.search import best_mapping
     from bitjoule.network import Network, capture
     from bitjoule.scheme import Scheme, parse_scheme
     from bitjoule.workload import Graph, Workload, from_onnx
@@ -30,6 +31,7 @@ __all__ = [
     "Scheme",
     "Study",
     "Workload",
+    "best_mapping",
     "capture",
     "energy",
     "from_onnx",
@@ -49,6 +51,7 @@ _HOME = {
     "Scheme": "bitjoule.scheme",
     "Study": "bitjoule.front_door",
     "Workload": "bitjoule.workload",
+    "best_mapping": "bitjoule.mapping.search",
     "capture": "bitjoule.network",
     "from_onnx": "bitjoule.workload",
     "parse_format": "bitjoule.formats",

@@ -140,7 +140,9 @@ def _hierarchy(source: str) -> Hardware:
 def _psum_notes(layers: Sequence[Layer], hardware: Hardware) -> list[str]:
     from bitjoule.mapping.layer_problem import psum_warning
 
-    return [text for text in (psum_warning(layer, hardware) for layer in layers) if text is not None]
+    texts = [text for text in (psum_warning(layer, hardware) for layer in layers) if text is not None]
+    more = len(texts) - 1
+    return [] if not texts else [texts[0] + (f"; {more} more layers alike" if more else "")]
 
 
 def _write_timeloop(folder: Path, answered: Answered, accelerator: Any) -> None:
@@ -149,7 +151,7 @@ def _write_timeloop(folder: Path, answered: Answered, accelerator: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for group, result in answered.found:
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in group.names[0])
-        (folder / f"{name}.map.yaml").write_text(to_timeloop(result.mapping, accelerator), encoding="utf-8")
+        (folder / f"{name}.map.yaml").write_text(to_timeloop(result.mapping, accelerator, result.problem), encoding="utf-8")
 
 
 def _fail_where_nothing_fits(answered: Sequence[Answered], hardware: str) -> None:

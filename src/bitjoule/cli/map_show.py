@@ -135,6 +135,7 @@ def answered_document(answered: Answered) -> dict[str, Any]:
                 "mapping": result.mapping.to_json(),
                 "energy_pj": result.energy_pj,
                 "latency_cycles": result.latency_cycles,
+                "padding_macs": result.padding_macs,
                 **_evaluation_document(result.evaluation),
                 "certificate": {
                     "objective": result.objective,
@@ -167,7 +168,7 @@ def _evaluation_document(cost: Evaluation) -> dict[str, Any]:
                     "tile_words": tensor.tile_words,
                     "bits": tensor.bits,
                     "partial": tensor.partial,
-                    "energy_pj": math.fsum((tensor.read_pj, tensor.fill_pj, tensor.update_pj)),
+                    "energy_pj": tensor.energy_pj,
                     "noc_pj": tensor.noc_pj,
                 }
                 for tensor in level.tensors
@@ -181,6 +182,7 @@ def _evaluation_document(cost: Evaluation) -> dict[str, Any]:
         "utilization": cost.utilization,
         "bounding": cost.bounding,
         "mac_energy_pj": cost.mac_energy_pj,
+        "mac_leak_pj": cost.mac_leak_pj,
         "levels": levels,
     }
 

@@ -126,8 +126,23 @@ def speaking(*, verbose: bool = False) -> Iterator[None]:
 
     Bad input (ValueError, a missing file, a missing extra, a study that is locked or damaged) exits with 2,
     a full disk with 1, `CommandFailed` with its own code, an interrupted study with 130 or 143, a candidate
-    that no hardware can run with 3. Anything else is an error of ours: one line, and exit code 1.
+    that no hardware can run with 3. Anything else is an error of ours: one line, and exit code 1. Warnings of
+    this package are one line each, too.
     """
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if category.__module__.startswith("bitjoule"):
+                sys.stderr.write(f"warning: {message}\n")
+            else:
+                others(message, category, *rest)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield from _errors_told(verbose)
+
+
+def _errors_told(verbose: bool) -> Iterator[None]:
     try:
         yield
     except (typer.Exit, typer.Abort):

@@ -47,7 +47,10 @@ def loop_nest(result: MappingResult, accelerator: Accelerator) -> str:
     depth = 1
     for nest in nests:
         level = accelerator.level(nest.name)
-        lines.append(f"{nest.name:<{width}}{_holdings(level, costs.get(nest.name))}".rstrip())
+        said = [_holdings(level, costs.get(nest.name))]
+        bypassing = [tensor for tensor in level.keeps if tensor not in nest.keeps]
+        said += [f"bypassed by {', '.join(bypassing)}"] if bypassing else []
+        lines.append(f"{nest.name:<{width}}{'; '.join(text for text in said if text)}".rstrip())
         for text in _loops(nest):
             lines.append(f"|{STEP * depth}{text}")
             depth += 1
@@ -75,7 +78,7 @@ def energy_table(evaluation: Evaluation) -> str:
     total = evaluation.energy_pj or 1.0
     rows: list[list[str]] = [["level", *tensors, "transfers", "leakage", "uJ", "share"]]
     for level in reversed(evaluation.levels):
-        by_tensor = {cost.tensor: _access_pj(cost) for cost in level.tensors}
+        by_tensor = {cost.tensor: cost.energy_pj for cost in level.tensors}
         noc = math.fsum(cost.noc_pj for cost in level.tensors)
         whole = math.fsum((*by_tensor.values(), noc, level.leak_pj))
         if not level.tensors and not whole:
@@ -85,7 +88,8 @@ def energy_table(evaluation: Evaluation) -> str:
             [level.name, *cells, _uj_or_nothing(noc), _uj_or_nothing(level.leak_pj), *_sum(whole, total)]
         )
     empty = [""] * len(tensors)
-    rows.append(["mac", *empty, "", "", *_sum(evaluation.mac_energy_pj, total)])
+    mac_pj = evaluation.mac_energy_pj + evaluation.mac_leak_pj
+    rows.append(["mac", *empty, "", _uj_or_nothing(evaluation.mac_leak_pj), *_sum(mac_pj, total)])
     rows.append(["total", *empty, "", "", *_sum(evaluation.energy_pj, total)])
     return _aligned(rows)
 
@@ -99,6 +103,8 @@ def certificate(result: MappingResult) -> str:
         f"{result.evaluated:,} complete mapping{'s' * (result.evaluated != 1)} evaluated, "
         f"map space of {_count(result.space_size)}"
     )
+    if result.padding_macs:
+        looked += f", {result.padding_macs:,} MACs of padding"
     if result.optimal:
         return f"proven optimal ({result.objective}): bound = value, {looked}"
     return (
@@ -109,16 +115,16 @@ def certificate(result: MappingResult) -> str:
 
 def _holdings(level: StorageLevel, cost: LevelCost | None) -> str:
     if cost is None or not cost.tensors:
-        return f"fan-out to {level.fanout:,}" if level.fanout > 1 else ""
+        return "" if level.keeps else f"fan-out to {level.fanout:,}"
     held = ", ".join(
         f"{tensor.tensor} {tensor.tile:,}{_bits(tensor)}{' whole' * (tensor.tensor in level.holds)}"
         for tensor in cost.tensors
     )
     words = sum(tensor.tile_words for tensor in cost.tensors if tensor.tensor not in level.holds)
+    said = f"{held} in {words:,} word{'s' * (words != 1)}"
     if level.words is None:
-        return f"{held} in {words:,} words"
-    share = 100 * words / level.words if level.words else 0.0
-    return f"{held} in {words:,} words, {share:.0f} % of {level.words:,}"
+        return said
+    return f"{said}, {100 * words / level.words if level.words else 0.0:.0f} % of {level.words:,}"
 
 
 def _bits(cost: TensorCost) -> str:
@@ -140,10 +146,6 @@ def _loops(nest: LevelNest) -> list[str]:
 
 def _has(evaluation: Evaluation, tensor: str) -> bool:
     return any(cost.tensor == tensor for level in evaluation.levels for cost in level.tensors)
-
-
-def _access_pj(cost: TensorCost) -> float:
-    return math.fsum((cost.read_pj, cost.fill_pj, cost.update_pj))
 
 
 def _sum(energy_pj: float, total_pj: float) -> tuple[str, str]:

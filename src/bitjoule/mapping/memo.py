@@ -11,22 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from bitjoule.mapping.accelerator import Accelerator
 from bitjoule.mapping.evaluate import Mode, evaluate
-from bitjoule.mapping.memo_file import FILE_NAME, MemoFile, MemoInfo, cache_folder
+from bitjoule.mapping.memo_file import MemoFile, MemoInfo, memo_path
 from bitjoule.mapping.nest import Mapping
 from bitjoule.mapping.problem import Problem
-from bitjoule.mapping.search import MappingResult, Objective, solve
+from bitjoule.mapping.search import MAPPER_VERSION, MappingResult, Objective, solve
 from bitjoule.mapping.space import SpaceOptions
 
-__all__ = ["MAPPER_VERSION", "MappingMemo", "Solver", "memo_key"]
-
-MAPPER_VERSION = 1
-"""Raised when the counting law, its prices, the map space or the search change a result."""
+__all__ = ["MappingMemo", "MemoCounts", "Solver", "memo_key"]
 
 Solver = Callable[..., MappingResult]
 
@@ -54,12 +51,12 @@ def memo_key(
     """The content key of a result: 64 hexadecimal digits."""
     payload = {
         "version": MAPPER_VERSION,
-        "problem": _plain(problem, "name"),
-        "accelerator": _plain(accelerator, "name"),
+        "problem": _without_name(problem),
+        "accelerator": _without_name(accelerator),
         "mode": mode,
         "objective": objective,
         "latency_cap_cycles": latency_cap_cycles,
-        "space": _plain(space or SpaceOptions()),
+        "space": _json((space or SpaceOptions()).key),
     }
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -80,7 +77,7 @@ class MappingMemo:
     @classmethod
     def open(cls, path: Path | None = None) -> MappingMemo:
         """The memo of a file, by default `mappings.sqlite` of the cache folder; one per file and process."""
-        where = (path or cache_folder() / FILE_NAME).absolute()
+        where = (path or memo_path()).absolute()
         if where not in _open:
             _open[where] = cls(where)
         return _open[where]
@@ -169,6 +166,7 @@ def _document(result: MappingResult) -> str:
         "pruned": dict(result.pruned),
         "space_size": result.space_size,
         "seconds": result.seconds,
+        "padding_macs": result.padding_macs,
     }
     document = {
         "bounds": list(result.problem.bounds),
@@ -210,18 +208,14 @@ def _result(
     )
 
 
-def _plain(value: object, *left_out: str) -> object:
-    """A frozen dataclass as JSON, without some fields; sets in order."""
-    if value is None or not is_dataclass(value) or isinstance(value, type):
-        return value
-    return {key: _json(item) for key, item in asdict(value).items() if key not in left_out}
+def _without_name(value: Problem | Accelerator) -> object:
+    """All fields but the name, as JSON."""
+    return {key: _json(item) for key, item in asdict(value).items() if key != "name"}
 
 
 def _json(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): _json(item) for key, item in value.items()}
-    if isinstance(value, frozenset | set):
-        return sorted(_json(item) for item in value)  # type: ignore[type-var]
     if isinstance(value, tuple | list):
         return [_json(item) for item in value]
     return value

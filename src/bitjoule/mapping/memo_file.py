@@ -17,7 +17,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CACHE_VARIABLE", "CacheWarning", "MemoFile", "MemoInfo", "cache_folder"]
+__all__ = ["CACHE_VARIABLE", "CacheWarning", "MemoFile", "MemoInfo", "cache_folder", "memo_path"]
 
 CACHE_VARIABLE = "BITJOULE_CACHE"
 FILE_NAME = "mappings.sqlite"
@@ -50,6 +50,11 @@ def cache_folder() -> Path:
         return Path(own)
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "bitjoule"
+
+
+def memo_path() -> Path:
+    """The file of this user."""
+    return cache_folder() / FILE_NAME
 
 
 class MemoFile:
