@@ -104,9 +104,8 @@ def test_the_closed_form_is_the_walk_on_two_thousand_cases() -> None:
         inputs = [t for level in counts.levels for t in level.tensors if t.tensor == "inputs"]
         seen["slides"] += any(t.fills % t.tile for t in inputs)
         seen["spills"] += any(t.partial and t.reads for level in counts.levels[1:] for t in level.tensors)
-        seen["merges"] += any(
-            {"P", "R"} <= {d for d, b in level.spatial if b > 1} for level in mapping.levels
-        )
+        fans = [{dim for dim, bound in level.spatial if bound > 1} for level in mapping.levels]
+        seen["merges"] += any({"P", "R"} <= fan or {"Q", "S"} <= fan for fan in fans)
         seen["resides"] += any(level.holds for level in accelerator.levels)
         seen["bypasses"] += any(
             a.keeps != m.keeps for a, m in zip(accelerator.levels, mapping.levels, strict=True)

@@ -60,8 +60,18 @@ def test_neighbours_at_equal_offsets_share_one_read() -> None:
     assert (outputs.updates, outputs.partial) == (3, False)
 
 
+def test_the_set_difference_knows_neighbours_that_the_law_does_not() -> None:
+    """P 2 inside P 2: the outer step finds the next rows, which the law fetches again."""
+    problem = Problem("w", (1, 1, 1, 1, 8, 1, 3, 1))
+    split = Mapping(
+        (LevelNest("rf", ALL, (("R", 3), ("P", 2))), LevelNest("dram", ALL, (("P", 2), ("P", 2))))
+    )
+    assert tally(interpret(problem, split, two_levels()), "rf", "inputs").fills == 12
+    ideal = interpret(problem, split, two_levels(), window="set_difference")
+    assert tally(ideal, "rf", "inputs").fills == 10
+
+
 def test_the_set_difference_is_never_above_the_law() -> None:
-    below = 0
     for seed in range(150):
         case = random_case(random.Random(seed), most_macs=200)
         law, ideal = interpret(*case), interpret(*case, window="set_difference")
@@ -69,5 +79,3 @@ def test_the_set_difference_is_never_above_the_law() -> None:
             for t_law, t_ideal in zip(one.tensors, other.tensors, strict=True):
                 assert t_ideal.fills <= t_law.fills
                 assert t_ideal.reads <= t_law.reads
-                below += t_ideal.fills < t_law.fills
-    assert below > 0

@@ -21,7 +21,7 @@ __all__ = ["Window", "interpret"]
 
 Window = Literal["law", "set_difference"]
 
-Point = tuple[int, ...]
+Point = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -123,19 +123,20 @@ class _Walk:
         (rows, columns), (row_gap, column_gap) = self.problem.stride, self.problem.dilation
         return (n, g, c, rows * p + row_gap * r, columns * q + column_gap * s)
 
-    def points(self, steps: list[_Step]) -> Iterator[Point]:
+    def points(self, steps: list[_Step]) -> list[Point]:
         """Elements of all iterations of `steps`, the last of them turning slowest."""
-        for indices in itertools.product(*(range(step.bound) for step in reversed(steps))):
-            at: dict[str, int] = {}
-            for step, index in zip(reversed(steps), indices, strict=True):
-                at[step.dim] = at.get(step.dim, 0) + index * step.stride
-            yield self.point(**at)
+        found = [self.point()]
+        for step in steps:
+            moves = [self.point(**{step.dim: index * step.stride}) for index in range(step.bound)]
+            found = [_sum(point, move) for move in moves for point in found]
+        return found
 
     def box(self, level: int) -> frozenset[Point]:
         """What level `level` holds at the start: the bounding box of what the loops inside it touch."""
         touched = set(self.points([step for step in self.loops if step.level <= level]))
         sides = [range(min(axis), max(axis) + 1) for axis in zip(*touched, strict=True)]
-        return frozenset(itertools.product(*sides))
+        g, k, c, r, s = sides
+        return frozenset(itertools.product(g, k, c, r, s))
 
     def fetches(self, level: int) -> Iterator[frozenset[Point]]:
         """What level `level` (-1: a MAC unit) asks of its parent, one set per arrival, over the whole run."""
@@ -185,7 +186,8 @@ class _Walk:
 
 
 def _sum(one: Point, other: Point) -> Point:
-    return tuple(a + b for a, b in zip(one, other, strict=True))
+    (a, b, c, d, e), (f, g, h, i, j) = one, other
+    return (a + f, b + g, c + h, d + i, e + j)
 
 
 def _shifted(points: frozenset[Point], by: Point) -> Iterator[Point]:
