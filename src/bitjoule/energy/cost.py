@@ -56,6 +56,7 @@ class Cost:
 
     `latency_cycles`: per layer, layers run one after another. `footprint_bits`: (layer, level) -> bits held.
     `outermost`: the component that is DRAM. `notes`: rules and extrapolations behind the numbers.
+    `mapping_hashes`: of the loop nest that a layer runs, where it has one.
     `provenance`: component -> where its price comes from. `+` joins costs of different layers.
 
     >>> cost = Cost((CostItem("a", "mac", "none", "compute", 2, 3.0),), {"a": 5})
@@ -74,6 +75,7 @@ class Cost:
     outermost: str = "level:dram"
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    mapping_hashes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         position = {name: index for index, name in enumerate(self.layers)}
@@ -169,6 +171,7 @@ class Cost:
             outermost=self.outermost,
             notes=tuple(dict.fromkeys(self.notes + other.notes)),
             provenance={**self.provenance, **other.provenance},
+            mapping_hashes={**self.mapping_hashes, **other.mapping_hashes},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -180,6 +183,8 @@ class Cost:
                 entry["latency_cycles"] = self.latency_cycles[name]
             if name in self.macs:
                 entry["macs"] = self.macs[name]
+            if name in self.mapping_hashes:
+                entry["mapping_hash"] = self.mapping_hashes[name]
             held = {level: bits for (layer, level), bits in self.footprint_bits.items() if layer == name}
             if held:
                 entry["footprint_bits"] = held
@@ -229,6 +234,7 @@ class Cost:
                     for level, bits in e.get("footprint_bits", {}).items()
                 },
                 macs={entry["name"]: entry["macs"] for entry in layers if "macs" in entry},
+                mapping_hashes={e["name"]: e["mapping_hash"] for e in layers if "mapping_hash" in e},
                 notes=tuple(document["notes"]),
                 provenance=dict(document["provenance"]),
                 **{

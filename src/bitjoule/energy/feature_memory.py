@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 from bitjoule.energy.feature_map import BEFORE, FeatureMap, ResidencyPlan, Step
 from bitjoule.energy.residency import nothing_kept, residency
 from bitjoule.workload import Layer, Operation, StoredTensor, Workload
 
-__all__ = ["ResidencyMode", "plan_feature_maps", "steps_of"]
+__all__ = ["ResidencyMode", "feature_maps_of", "plan_feature_maps", "steps_of"]
 
 ResidencyMode = Literal["optimal", "none", "ideal"]
 
@@ -27,7 +28,7 @@ def plan_feature_maps(
         Infeasible: a step does not fit even when everything is streamed.
     """
     steps = steps_of(workload)
-    tensors = _feature_maps(workload, steps, word_bits)
+    tensors = feature_maps_of(workload, steps, lambda tensor: _rounded(tensor, word_bits))
     needs = [
         Step(name, streaming_bits=_streaming(workload, step, lanes, tensors)) for name, step in steps.items()
     ]
@@ -53,9 +54,14 @@ def steps_of(workload: Workload) -> dict[str, Layer | Operation]:
     return {name: steps[name] for name in workload.order or steps}
 
 
-def _feature_maps(
-    workload: Workload, steps: dict[str, Layer | Operation], word_bits: int
+def feature_maps_of(
+    workload: Workload, steps: dict[str, Layer | Operation], size_bits: Callable[[StoredTensor], int]
 ) -> list[FeatureMap]:
+    """The stored tensors of a workload with the steps that make and use them.
+
+    Raises:
+        ValueError: a step names a tensor that the workload does not hold.
+    """
     producer: dict[str, int] = {}
     uses: dict[str, list[int]] = {}
     for index, step in enumerate(steps.values()):
@@ -71,7 +77,7 @@ def _feature_maps(
     return [
         FeatureMap(
             name,
-            _rounded(tensor, word_bits),
+            size_bits(tensor),
             producer.get(name, BEFORE),
             tuple(use for use in uses.get(name, []) if use > producer.get(name, BEFORE)),
             is_output=tensor.role == "output" or name not in uses,

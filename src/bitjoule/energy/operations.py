@@ -15,9 +15,12 @@ from types import MappingProxyType
 from bitjoule.workload import Operation, Workload
 
 __all__ = [
+    "ADD",
     "FREE_KINDS",
+    "MUL",
     "REQUANTIZE",
     "SELECTING_KINDS",
+    "SHIFT",
     "Elementary",
     "UnknownOperation",
     "elementary_operations",
@@ -29,22 +32,28 @@ LOOKUP_BITS = 8
 
 @dataclass(frozen=True)
 class Elementary:
-    """Elementary operations per output element; they add and scale."""
+    """Elementary operations per output element; they add and scale. `shifts`: shifts and clamps."""
 
     adds: float = 0
     muls: float = 0
     lookups: float = 0
+    shifts: float = 0
 
     def __add__(self, other: Elementary) -> Elementary:
-        return Elementary(self.adds + other.adds, self.muls + other.muls, self.lookups + other.lookups)
+        return Elementary(
+            self.adds + other.adds,
+            self.muls + other.muls,
+            self.lookups + other.lookups,
+            self.shifts + other.shifts,
+        )
 
     def __mul__(self, factor: float) -> Elementary:
-        return Elementary(self.adds * factor, self.muls * factor, self.lookups * factor)
+        return Elementary(self.adds * factor, self.muls * factor, self.lookups * factor, self.shifts * factor)
 
     @property
     def total(self) -> float:
         """How many operations, whatever they are."""
-        return self.adds + self.muls + self.lookups
+        return self.adds + self.muls + self.lookups + self.shifts
 
 
 class UnknownOperation(ValueError):
@@ -58,11 +67,11 @@ class UnknownOperation(ValueError):
         )
 
 
-ADD, MUL = Elementary(adds=1), Elementary(muls=1)
+ADD, MUL, SHIFT = Elementary(adds=1), Elementary(muls=1), Elementary(shifts=1)
 EXP = Elementary(adds=6, muls=6)
 DIVIDE = Elementary(adds=4, muls=4)
 
-REQUANTIZE = Elementary(adds=2, muls=1)
+REQUANTIZE = Elementary(muls=1, shifts=2)
 """One multiplication, one shift, one clamp: what a result costs on its way to another scale or width."""
 
 SELECTING_KINDS = frozenset({"max_pool"})

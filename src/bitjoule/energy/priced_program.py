@@ -1,20 +1,21 @@
 """The priced residency optimum as a 0/1 programme (SciPy HiGHS), for graphs with many live tensors.
 
 Every step s picks one option z[s,o]: a set of its tensors on chip, a price and the free bits it needs
-(`Option`: the breakpoints of the price as a function of the free bits). Binaries beside it: k[t,g] a gap is
-kept; c[t,s] >= k[t,g] the tensor is resident at s; l, f >= 0 it is loaded or filled at a step from which it
-is kept but which it does not reach on chip; d[t] it is flushed. Rows, with on[t,s] = sum of z over the options
+(`Option`: the breakpoints of the price as a function of the free bits). Binaries beside it: k[t,g] a gap
+is kept; c[t,s] >= k[t,g] the tensor is resident at s; l, f it is loaded or filled at a step from which it is
+kept but which it does not reach on chip; d[t] it is flushed. Rows, with on[t,s] = sum of z over the options
 in which t is on:
 
-    sum_o z[s,o] = 1                    sum_t size*c[t,s] + sum_o need*z[s,o] <= capacity
-    made at s:  on = k first gap        used at s: k before <= on <= k before + l,  k after - k before <= l + f,
-    d >= k first - k other              l <= k after, or 0 without a gap after      d >= k first, of an output
+    sum_o z[s,o] = 1                  sum_t size*c[t,s] + sum_o need*z[s,o] <= capacity
+    made at s:  on = k first gap      used at s:  k before <= on <= k before + l, k after - k before <= l + f,
+    d >= k first - k other            l <= k after, or 0 without a gap after;  d >= k first, of an output
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from bitjoule.energy.binary_programme import BinaryProgramme
@@ -71,7 +72,7 @@ def _add_tensor(programme: BinaryProgramme, number: int, tensor: FeatureMap, pri
             if ("here", number, step) not in programme:
                 programme.variable(("here", number, step))
             programme.at_most([(("keep", number, last), 1), (("here", number, step), -1)], 0)
-    for (_, use), (_, after) in zip(gaps, gaps[1:], strict=False):
+    for (_, use), (_, after) in pairwise(gaps):
         load, fill = ("load", number, use), ("fill", number, use)
         programme.variable(load, price=float(prices.load(number)[0]))
         programme.variable(fill, price=float(prices.fill(number)[0]))
@@ -108,7 +109,9 @@ def _add_step(
     programme.at_most([(name, 1) for name in names], 1)
     programme.at_most([(name, -1) for name in names], -1)
     needs = [
-        (name, float(option.need_bits)) for name, option in zip(names, options, strict=True) if option.need_bits
+        (name, float(option.need_bits))
+        for name, option in zip(names, options, strict=True)
+        if option.need_bits
     ]
     if needs or resident:
         programme.at_most([*resident, *needs], capacity_bits)
