@@ -67,6 +67,11 @@ class StorageLevel:
     holds: tuple[str, ...] = ()
 
     @property
+    def loop_dims(self) -> tuple[str, ...]:
+        """Dimensions that may iterate in time here; none at a pure fan-out."""
+        return self.temporal_dims if self.keeps or self.holds else ()
+
+    @property
     def fanout(self) -> int:
         """Instances of the level below per instance of this one."""
         return self.x.size * self.y.size

@@ -131,8 +131,10 @@ def _tracked(
         inside = math.prod(entry.fanout for entry in accelerator.levels[: index + 1])
         words = {}
         for t, tensor in enumerate(TENSORS):
-            a, b = max(ratios[index][t], psums[index] if tensor == "outputs" else (0, 1), key=lambda r: r[0] / r[1])
-            words[tensor] = a / b * inside * (widest if tensor == "inputs" else 1)
+            a, b = max(
+                ratios[index][t], psums[index] if tensor == "outputs" else (0, 1), key=lambda r: r[0] / r[1]
+            )
+            words[tensor] = -(-a // b) * inside * (widest if tensor == "inputs" else 1)
         read = sum(words[t] for t in keeps[index])
         written = read + (words["outputs"] if "outputs" in keeps[index] else 0.0)
         rate = problem.macs_per_cycle
@@ -145,7 +147,7 @@ def _tracked(
     return track, bandwidth
 
 
-def spread_of(problem: Problem, accelerator: Accelerator, keeps: tuple[tuple[str, ...], ...], entry: SpatialAssignment) -> Spread:
+def spread_of(problem: Problem, accelerator: Accelerator, entry: SpatialAssignment) -> Spread:
     """The Spread of one spatial assignment."""
     levels = accelerator.levels
     count = len(levels)
@@ -218,9 +220,9 @@ def stages_of(accelerator: Accelerator) -> Stages:
     """Levels grouped by where loops may run. The outermost level always is a stage."""
     levels = accelerator.levels
     count = len(levels)
-    starts = [i for i, level in enumerate(levels) if level.temporal_dims or i == count - 1]
+    starts = [i for i, level in enumerate(levels) if level.loop_dims or i == count - 1]
     ends = [*(start - 1 for start in starts[1:]), count - 1]
-    may = np.array([[dim in levels[i].temporal_dims for dim in DIMS] for i in starts])
+    may = np.array([[dim in levels[i].loop_dims for dim in DIMS] for i in starts])
     must = np.array([[not may[s + 1 :, d].any() for d in range(8)] for s in range(len(starts))])
     order = np.zeros((len(starts), 8), np.int64)
     ordered = np.zeros(len(starts), np.int64)
@@ -237,6 +239,7 @@ def stages_of(accelerator: Accelerator) -> Stages:
         first=np.array(starts),
         last=np.array(ends),
         may=may,
+        reach=np.logical_or.accumulate(may, axis=0),
         must=must,
         exact=table({i: dict(levels[i].fixed_temporal) for i in starts}),
         most=table({i: dict(levels[i].max_temporal) for i in starts}),

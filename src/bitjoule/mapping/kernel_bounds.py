@@ -30,7 +30,7 @@ from bitjoule.mapping.kernel_step import (
     volume,
 )
 
-__all__ = ["Lattice", "Stages", "open_bound", "stage_bounds"]
+__all__ = ["Lattice", "Stages", "open_bound", "outer_table", "stage_bounds"]
 
 N, G, K, C, P, Q, R, S = range(8)
 
@@ -38,7 +38,7 @@ N, G, K, C, P, Q, R, S = range(8)
 class Stages(NamedTuple):
     """Levels grouped by where loops may run: stage s is level `first[s]` with loops, up to `last[s]` without.
 
-    `may[s, d]`: d may iterate there; `must[s, d]`: d may not iterate further out; `exact`, `most`: the only and
+    `may[s, d]`: d may iterate there, `reach[s, d]`: there or inside; `must[s, d]`: not further out; `exact`, `most`: the only and
     the greatest factor (0: free). `order[s]`: dimensions that come innermost, `ordered[s]` many.
     `lead`: levels inside the first stage.
     """
@@ -47,6 +47,7 @@ class Stages(NamedTuple):
     first: Any
     last: Any
     may: Any
+    reach: Any
     must: Any
     exact: Any
     most: Any
@@ -104,14 +105,11 @@ def open_bound(
     nothing: Any,
 ) -> float:
     """Least energy of the children whose cost is not known yet, after `level` with temporal tile `tile`."""
-    free = np.ones(3, np.int64)
-    free[WEIGHTS] = (x.bounds[N] // tile[N]) * (x.bounds[P] // tile[P]) * (x.bounds[Q] // tile[Q])
-    free[OUTPUTS] = (x.bounds[C] // tile[C]) * (x.bounds[R] // tile[R]) * (x.bounds[S] // tile[S])
-    free[INPUTS] = x.bounds[K] // tile[K]
+    free_w = (x.bounds[N] // tile[N]) * (x.bounds[P] // tile[P]) * (x.bounds[Q] // tile[Q])
+    free_o = (x.bounds[C] // tile[C]) * (x.bounds[R] // tile[R]) * (x.bounds[S] // tile[S])
+    free_i = x.bounds[K] // tile[K]
     known = 0.0
-    moving = np.zeros(3)
-    resting = np.zeros(3)
-    sliding = np.zeros(2)
+    moving_w = resting_w = moving_o = resting_o = resting_i = sliding_w = sliding_o = 0.0
     for c in range(f.ct.size):
         if state[c] == UNBORN or state[c] == CLOSED:
             continue
@@ -121,20 +119,31 @@ def open_bound(
             wide *= x.least[t, f.cpar[c] + 1] // x.least[t, level + 1]
         if state[c] == FIXED:
             known += child_cost(f, x, c, fills[c], wide, partial, 0, nothing)[0]
-            continue
-        if t != INPUTS:
-            moving[t] += child_cost(f, x, c, fills[c], wide, partial, 0, nothing)[0]
-            resting[t] += child_cost(f, x, c, fills[c] // free[t], wide, partial, 0, nothing)[0]
-            continue
-        by_output = _slide(f, x, f.clev[c], tile, P, Q)
-        by_kernel = _slide(f, x, f.clev[c], tile, R, S)
-        sliding[0] += child_cost(f, x, c, _part(fills[c], by_output), wide, partial, 0, nothing)[0]
-        sliding[1] += child_cost(f, x, c, _part(fills[c], by_kernel), wide, partial, 0, nothing)[0]
-        left = _part(fills[c] // free[t], min(by_output, by_kernel))
-        resting[t] += child_cost(f, x, c, left, wide, partial, 0, nothing)[0]
-    weights = resting[WEIGHTS] + moving[OUTPUTS] + sliding[0]
-    outputs = resting[OUTPUTS] + moving[WEIGHTS] + sliding[1]
-    inputs = resting[INPUTS] + moving[WEIGHTS] + moving[OUTPUTS]
+        elif t == WEIGHTS:
+            cost = child_cost(f, x, c, fills[c], wide, partial, 0, nothing)[0]
+            moving_w += cost
+            if free_w > 1:
+                cost = child_cost(f, x, c, fills[c] // free_w, wide, partial, 0, nothing)[0]
+            resting_w += cost
+        elif t == OUTPUTS:
+            cost = child_cost(f, x, c, fills[c], wide, partial, 0, nothing)[0]
+            moving_o += cost
+            if free_o > 1:
+                cost = child_cost(f, x, c, fills[c] // free_o, wide, partial, 0, nothing)[0]
+            resting_o += cost
+        else:
+            by_output = _slide(f, x, f.clev[c], tile, P, Q)
+            by_kernel = _slide(f, x, f.clev[c], tile, R, S)
+            cost = child_cost(f, x, c, _part(fills[c], by_output), wide, partial, 0, nothing)[0]
+            sliding_w += cost
+            if by_kernel != by_output:
+                cost = child_cost(f, x, c, _part(fills[c], by_kernel), wide, partial, 0, nothing)[0]
+            sliding_o += cost
+            left = _part(fills[c] // free_i, min(by_output, by_kernel))
+            resting_i += child_cost(f, x, c, left, wide, partial, 0, nothing)[0]
+    weights = resting_w + moving_o + sliding_w
+    outputs = resting_o + moving_w + sliding_o
+    inputs = resting_i + moving_w + moving_o
     return known + min(weights, outputs, inputs)
 
 
@@ -148,22 +157,84 @@ def _part(fills: int, part: float) -> int:
 def _allowed(stages: Stages, stage: int, x: Spread, tile: Any) -> bool:
     """Can a nest have this tile after `stage`?"""
     for d in range(8):
+        if tile[d] > 1 and not stages.reach[stage, d]:
+            return False
         if stages.must[stage, d] and tile[d] != x.bounds[d]:
             return False
-        if tile[d] > 1:
-            reachable = False
-            for s in range(stage + 1):
-                reachable = reachable or stages.may[s, d]
-            if not reachable:
-                return False
     return True
 
 
 @njit(cache=True)
-def stage_bounds(f: Frame, x: Spread, stages: Stages, lattice: Lattice, partial: int) -> Any:
+def _stage_fits(f: Frame, x: Spread, stages: Stages, stage: int, tile: Any, partial: int) -> bool:
+    """Does the tile fit every level of a stage, with outputs as narrow as they can be?"""
+    for level in range(stages.first[stage], stages.last[stage] + 1):
+        if not fits(f, x, level, tile, (partial >> level) & 1 == 1):
+            return False
+    return True
+
+
+@njit(cache=True)
+def _born_bound(
+    f: Frame,
+    x: Spread,
+    stages: Stages,
+    stage: int,
+    tile: Any,
+    partial: int,
+    fills: Any,
+    spread: Any,
+    state: Any,
+    nothing: Any,
+) -> float:
+    """Least cost of the children that a stage with this tile gives rise to."""
+    top = stages.last[stage]
+    left = 1
+    for d in range(8):
+        left *= x.bounds[d] // tile[d]
+    any_born = False
+    for c in range(f.ct.size):
+        state[c] = UNBORN
+        level = f.clev[c]
+        if stages.first[stage] <= level <= top:
+            any_born = True
+            state[c] = REST
+            fills[c] = volume(f, x, f.ct[c], level, tile) * left
+            spread[c] = x.least[f.ct[c], min(top, f.cpar[c]) + 1] // x.least[f.ct[c], level + 1]
+    if not any_born:
+        return 0.0
+    return open_bound(f, x, top, tile, fills, spread, state, partial, nothing)
+
+
+@njit(cache=True)
+def outer_table(f: Frame, x: Spread, stages: Stages, stage: int, lattice: Lattice, partial: int) -> Any:
+    """What `_born_bound` says of every tile of a stage without fan-outs outside it, and the least over all
+    tiles that contain a tile. `x` unrolls nothing: tiles are whole extents, so that the table serves every
+    spatial assignment inside."""
+    nodes = lattice.tile.shape[0]
+    fills = np.zeros(f.ct.size, np.int64)
+    spread = np.ones(f.ct.size, np.int64)
+    state = np.zeros(f.ct.size, np.int64)
+    nothing = np.zeros(0, np.int64)
+    table = np.full(nodes, np.inf)
+    for node in range(nodes):
+        tile = lattice.tile[node]
+        if _stage_fits(f, x, stages, stage, tile, partial):
+            table[node] = _born_bound(f, x, stages, stage, tile, partial, fills, spread, state, nothing)
+    least = table.copy()
+    for d in range(8):
+        _spread_least(lattice, d, least)
+    return table, least
+
+
+@njit(cache=True)
+def stage_bounds(
+    f: Frame, x: Spread, stages: Stages, lattice: Lattice, partial: int, shared: Any, place: Any
+) -> Any:
     """(least cost of what is born at a tile after a stage and of all stages outside, least cost of the outside).
 
-    Both [stage, node], infinite where the tile fits no level of the stage or no nest can have it.
+    Both [stage, node], infinite where the tile fits no level of the stage or no nest can have it. `shared`: the
+    `outer_table` of the last stage but one (empty: none), with `place[d, i]` what the i-th divisor adds to the
+    index there.
     """
     count = stages.first.size
     nodes = lattice.tile.shape[0]
@@ -175,58 +246,45 @@ def stage_bounds(f: Frame, x: Spread, stages: Stages, lattice: Lattice, partial:
     nothing = np.zeros(0, np.int64)
     for back in range(count):
         s = count - 1 - back
-        top = stages.last[s]
+        from_table = shared.size > 0 and s == count - 2
         if s == count - 1:
             outside[s, nodes - 1] = 0.0
         else:
-            _least_reachable(stages, s + 1, lattice, with_tile[s + 1], outside[s])
+            outside[s] = with_tile[s + 1]
+            for d in range(8):
+                if stages.may[s + 1, d]:
+                    _spread_least(lattice, d, outside[s])
         for node in range(nodes):
             if outside[s, node] == np.inf:
                 continue
             tile = lattice.tile[node]
-            ok = _allowed(stages, s, x, tile)
-            level = stages.first[s]
-            while ok and level <= top:
-                ok = fits(f, x, level, tile, (partial >> level) & 1 == 1)
-                level += 1
-            if not ok:
+            if not _allowed(stages, s, x, tile):
                 outside[s, node] = np.inf
-                continue
-            left = 1
-            for d in range(8):
-                left *= x.bounds[d] // tile[d]
-            any_born = False
-            for c in range(f.ct.size):
-                state[c] = UNBORN
-                if stages.first[s] <= f.clev[c] <= top:
-                    any_born = True
-                    state[c] = REST
-                    fills[c] = volume(f, x, f.ct[c], f.clev[c], tile) * left
-                    spread[c] = x.least[f.ct[c], top + 1] // x.least[f.ct[c], f.clev[c] + 1]
-                    if f.cpar[c] <= top:
-                        spread[c] = x.least[f.ct[c], f.cpar[c] + 1] // x.least[f.ct[c], f.clev[c] + 1]
-            with_tile[s, node] = outside[s, node]
-            if any_born:
-                with_tile[s, node] += open_bound(f, x, top, tile, fills, spread, state, partial, nothing)
+            elif from_table:
+                index = 0
+                for d in range(8):
+                    index += place[d, lattice.position[node, d]]
+                with_tile[s, node] = outside[s, node] + shared[index]
+            elif _stage_fits(f, x, stages, s, tile, partial):
+                with_tile[s, node] = outside[s, node] + _born_bound(
+                    f, x, stages, s, tile, partial, fills, spread, state, nothing
+                )
     return with_tile, outside
 
 
 @njit(cache=True)
-def _least_reachable(stages: Stages, stage: int, lattice: Lattice, value: Any, out: Any) -> None:
-    """out[node] = least value of the nodes that loops of `stage` lead to."""
+def _spread_least(lattice: Lattice, d: int, value: Any) -> None:
+    """value[node] = least value of the tiles that are this one times factors of dimension d."""
+    if lattice.count[d] == 1:
+        return
+    radix = lattice.radix[d]
     nodes = value.size
-    for node in range(nodes):
-        out[node] = value[node]
-    for d in range(8):
-        if not stages.may[stage, d] or lattice.count[d] == 1:
-            continue
-        radix = lattice.radix[d]
-        for back in range(nodes):
-            node = nodes - 1 - back
-            at = lattice.position[node, d]
-            for k in range(lattice.cover.shape[2]):
-                above = lattice.cover[d, at, k]
-                if above >= 0:
-                    other = out[node + (above - at) * radix]
-                    if other < out[node]:
-                        out[node] = other
+    for back in range(nodes):
+        node = nodes - 1 - back
+        at = lattice.position[node, d]
+        for k in range(lattice.cover.shape[2]):
+            above = lattice.cover[d, at, k]
+            if above >= 0:
+                other = value[node + (above - at) * radix]
+                if other < value[node]:
+                    value[node] = other

@@ -108,7 +108,9 @@ def _put(orders: Any, count: int, stages: Stages, stage: int, lead: Any, many: i
 
 
 @njit(cache=True)
-def loop_orders(f: Frame, stages: Stages, stage: int, before: Any, after: Any, state: Any, orders: Any) -> int:
+def loop_orders(
+    f: Frame, stages: Stages, stage: int, before: Any, after: Any, state: Any, orders: Any
+) -> int:
     """The orders of one level that can be best (mapping.md 4.2); returns how many."""
     resting = np.zeros(3, np.bool_)
     for c in range(f.ct.size):
@@ -244,13 +246,15 @@ def search_spread(
     lattice: Lattice,
     goal: Goal,
     partial: int,
+    shared: Any,
+    place: Any,
     beam: int,
     scan: int,
     max_labels: int,
 ) -> Any:
     """The best nest of one spatial assignment, if it beats the incumbent of `goal`.
 
-    `partial`: levels known to hold partial sums. `beam`, `scan`: keep only so many labels per stage and tiles
+    `partial`: levels known to hold partial sums. `shared`, `place`: see `stage_bounds`. `beam`, `scan`: keep only so many labels per stage and tiles
     per label (0: all, which is what proves the optimum). Returns (found, energy without constants and leakage,
     cycles, tile and order code per stage, least bound of the assignment, counters: labels, dropped by bound,
     dominated, complete nests, 1 if `max_labels` stopped it).
@@ -263,7 +267,7 @@ def search_spread(
     best_orders = np.zeros(count, np.int64)
     best_energy, best_cycles, found = 0.0, 0, False
     nothing = np.zeros(0, np.int64)
-    with_tile, outside = stage_bounds(f, x, stages, lattice, partial)
+    with_tile, outside = stage_bounds(f, x, stages, lattice, partial, shared, place)
     nodes = lattice.tile.shape[0]
 
     fills = np.zeros(children, np.int64)

@@ -21,7 +21,7 @@ from bitjoule.mapping.evaluate import Evaluation, Mode, evaluate
 from bitjoule.mapping.frames import Constants, constants_of, frame_of, lattice_of, spread_of, stages_of
 from bitjoule.mapping.hardware_levels import accelerator_of
 from bitjoule.mapping.infeasible import InfeasibleMapping, explain
-from bitjoule.mapping.kernel_bounds import Lattice, Stages, open_bound
+from bitjoule.mapping.kernel_bounds import Lattice, Stages, open_bound, outer_table
 from bitjoule.mapping.kernel_search import EDP, ENERGY, LATENCY, Goal, cannot_win, search_spread
 from bitjoule.mapping.kernel_step import Frame, Spread, start
 from bitjoule.mapping.layer_problem import problem_of
@@ -31,6 +31,7 @@ from bitjoule.mapping.space import (
     SpaceOptions,
     SpatialAssignment,
     constrained,
+    divisors,
     keep_sets,
     padded_problems,
     space_size,
@@ -132,13 +133,26 @@ class _Candidate:
     problem: Problem
     spread: Spread
     constants: Constants
+    shared: np.ndarray  # type: ignore[type-arg]
+    place: np.ndarray  # type: ignore[type-arg]
     bound: float
     done: bool = False
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def _lattice(bounds: tuple[int, ...]) -> Lattice:
     return lattice_of(bounds)
+
+
+def _places(whole: Lattice, spread: Spread) -> np.ndarray:  # type: ignore[type-arg]
+    """What each divisor of the temporal bounds adds to the index of its whole extent in `whole`."""
+    unrolled = spread.inner[-1]
+    lists = [divisors(int(bound)) for bound in spread.bounds]
+    place = np.zeros((8, max(map(len, lists))), np.int64)
+    for d, entries in enumerate(lists):
+        known = whole.divisor[d, : whole.count[d]]
+        place[d, : len(entries)] = np.searchsorted(known, np.array(entries) * unrolled[d]) * whole.radix[d]
+    return place
 
 
 def solve(
@@ -212,25 +226,39 @@ class _Search:
         self.best: tuple[_Candidate, np.ndarray, np.ndarray] | None = None  # type: ignore[type-arg]
         self.labels = self.evaluated = self.bounded = self.dominated = self.skipped = 0
 
-    def candidates(
-        self, problem: Problem, assignments: Iterable[SpatialAssignment]
-    ) -> Iterator[_Candidate]:
+    def candidates(self, problem: Problem, assignments: Iterable[SpatialAssignment]) -> Iterator[_Candidate]:
         """Every keep set with every spatial assignment, bounded by what the MAC units must fetch."""
         nothing = np.zeros(0, np.int64)
         ones = np.ones(8, np.int64)
-        spreads = [(entry, spread_of(problem, self.accelerator, (), entry)) for entry in assignments]
+        whole = _lattice(problem.bounds)
+        spreads = [(entry, spread_of(problem, self.accelerator, entry)) for entry in assignments]
         for keeps in keep_sets(self.accelerator):
             frame = frame_of(problem, self.accelerator, keeps, self.mode, limited=self.limited)
             count = frame.ct.size
+            table, least = self._outer_table(problem, frame, whole)
             for entry, spread in spreads:
                 constants = constants_of(problem, self.accelerator, frame, spread)
+                place = _places(whole, spread) if table.size else np.zeros((8, 1), np.int64)
                 fills, wide, state = (np.zeros(count, np.int64) for _ in range(3))
                 start(frame, spread, fills, wide, state)
-                energy = open_bound(
-                    frame, spread, -1, ones, fills, wide, state, constants.partial, nothing
-                )
+                energy = open_bound(frame, spread, -1, ones, fills, wide, state, constants.partial, nothing)
+                if table.size:
+                    energy += float(least[place[:, 0].sum()])
+                    if energy == math.inf:
+                        self.skipped += 1
+                        continue
                 value = self._value(constants, energy)
-                yield _Candidate(frame, keeps, entry, problem, spread, constants, value)
+                yield _Candidate(frame, keeps, entry, problem, spread, constants, table, place, value)
+
+    def _outer_table(self, problem: Problem, frame: Frame, whole: Lattice) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        """Bounds of the last stage but one, shared by all assignments when no fan-out lies outside it."""
+        stage = self.stages.first.size - 2
+        levels = self.accelerator.levels
+        if stage < 0 or any(level.fanout > 1 for level in levels[self.stages.first[stage] + 1 :]):
+            return np.zeros(0), np.zeros(0)
+        nothing_unrolled = SpatialAssignment(((1,) * 8,) * len(levels), ((1,) * 8,) * len(levels))
+        spread = spread_of(problem, self.accelerator, nothing_unrolled)
+        return outer_table(frame, spread, self.stages, stage, whole, 0)
 
     def _value(self, constants: Constants, energy: float) -> float:
         total = energy + constants.mac_pj + constants.leak_pj * constants.cycles
@@ -266,6 +294,8 @@ class _Search:
             _lattice(tuple(int(b) for b in candidate.spread.bounds)),
             goal,
             constants.partial,
+            candidate.shared,
+            candidate.place,
             beam,
             scan,
             MAX_LABELS,

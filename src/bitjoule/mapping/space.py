@@ -218,7 +218,7 @@ def _splits(number: int, places: int) -> int:
 
 def space_size(problem: Problem, accelerator: Accelerator, assignments: list[SpatialAssignment]) -> int:
     """Factorisations times keep sets, before capacity and loop orders are asked: how large the space is."""
-    places = [sum(dim in level.temporal_dims for level in accelerator.levels) for dim in DIMS]
+    places = [sum(dim in level.loop_dims for level in accelerator.levels) for dim in DIMS]
     total = 0
     ways: dict[tuple[int, int], int] = {}
     for entry in assignments:
