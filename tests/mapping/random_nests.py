@@ -91,17 +91,20 @@ def random_accelerator(rng: random.Random, *, most_levels: int = 4) -> Accelerat
 def random_mapping(rng: random.Random, problem: Problem, accelerator: Accelerator) -> Mapping:
     """Every prime factor of every bound at a random place; random orders, keep sets and idle loops.
 
-    Fan-outs take factors while there is room, or (rarely) beyond it.
+    Fan-outs take factors while there is room, or (rarely) beyond it; often one of them takes most.
     """
     depth = len(accelerator.levels)
     temporal: list[list[Loop]] = [[] for _ in range(depth)]
     fans: list[dict[str, list[Loop]]] = [{"x": [], "y": []} for _ in range(depth)]
     room = [{"x": level.x.size, "y": level.y.size} for level in accelerator.levels]
     overflow = rng.random() < 0.05
+    crowded = rng.randrange(depth) if rng.random() < 0.4 else None
     for dim, bound in zip(DIMS, problem.bounds, strict=True):
         for factor in _factors(bound, rng):
             level = rng.randrange(depth)
             letter = rng.choice(("x", "y", "t", "t"))
+            if crowded is not None and rng.random() < 0.5:
+                level, letter = crowded, rng.choice("xy")
             if letter != "t" and (room[level][letter] >= factor or overflow):
                 room[level][letter] //= factor
                 fans[level][letter].append((dim, factor))

@@ -87,6 +87,13 @@ def test_distinct_offsets(m: int, a: int, n: int, b: int) -> None:
     assert distinct_offsets(m, a, n, b) == len({a * i + b * j for i in range(m) for j in range(n)})
 
 
+def test_neighbours_meet_by_what_lies_between_them() -> None:
+    """Units hold P 2 each; P 2 and R 2 on one fan-out lie at 2 p + r: four places, not the three of p + r."""
+    problem = Problem("m", (1, 1, 1, 1, 4, 1, 2, 1))
+    mapping = Mapping((LevelNest("buffer", (), (("P", 2),)), LevelNest("dram", ALL, x=(("P", 2), ("R", 2)))))
+    assert tally(count(problem, mapping, BUFFERED), "dram", "inputs").reads == 2 * 4
+
+
 @settings(max_examples=200, deadline=None)
 @given(rng=st.randoms(use_true_random=False))
 def test_the_closed_form_is_the_walk(rng: random.Random) -> None:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bitjoule.mapping import __all__ as public
 from bitjoule.mapping.accelerator import Accelerator, Axis, StorageLevel
 from bitjoule.mapping.evaluate import Evaluation, Mode, TensorCost, evaluate
 from bitjoule.mapping.nest import LevelNest, Mapping
@@ -273,14 +272,3 @@ def test_words_are_those_of_packing(rng: random.Random) -> None:
                 (entry.fills, entry.fill_words),
             ):
                 assert packed == words(elements, entry.bits, level.word_bits, accelerator.packing)
-
-
-def test_the_room_lists_what_it_has() -> None:
-    import bitjoule.mapping as room
-
-    for name in public:
-        assert getattr(room, name) is not None
-    with pytest.raises(
-        AttributeError, match=r"module 'bitjoule\.mapping' has no attribute 'mapper'; it has:"
-    ):
-        _ = room.mapper

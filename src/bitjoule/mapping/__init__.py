@@ -17,7 +17,11 @@ from bitjoule.mapping.problem import DIMS, TENSORS, Problem
 from bitjoule.mapping.tally import Counts, LevelTally, TensorTally
 
 if TYPE_CHECKING:
+    from bitjoule.mapping.hardware_levels import accelerator_of
+    from bitjoule.mapping.infeasible import InfeasibleMapping
     from bitjoule.mapping.layer_problem import problem_of, psum_warning
+    from bitjoule.mapping.search import MappingResult, best_mapping, pareto_mappings, solve
+    from bitjoule.mapping.space import SpaceOptions
 
 __all__ = [
     "DIMS",
@@ -26,24 +30,41 @@ __all__ = [
     "Axis",
     "Counts",
     "Evaluation",
+    "InfeasibleMapping",
     "LevelCost",
     "LevelNest",
     "LevelTally",
     "Mapping",
     "MappingError",
+    "MappingResult",
     "Mode",
     "Problem",
+    "SpaceOptions",
     "StorageLevel",
     "TensorCost",
     "TensorTally",
+    "accelerator_of",
+    "best_mapping",
     "count",
     "evaluate",
+    "pareto_mappings",
     "problem_of",
     "psum_warning",
+    "solve",
     "words",
 ]
 
-_HOME = {"problem_of": "layer_problem", "psum_warning": "layer_problem"}
+_HOME = {
+    "InfeasibleMapping": "infeasible",
+    "MappingResult": "search",
+    "SpaceOptions": "space",
+    "accelerator_of": "hardware_levels",
+    "best_mapping": "search",
+    "pareto_mappings": "search",
+    "problem_of": "layer_problem",
+    "psum_warning": "layer_problem",
+    "solve": "search",
+}
 
 
 def __getattr__(name: str) -> Any:
