@@ -22,7 +22,7 @@ def test_all_loops_are_drawn_outermost_first(solved: tuple[MappingResult, tuple[
     text = loop_nest(result, toy(dims))
     names = [line.split()[0] for line in text.splitlines() if not line.startswith("|")]
     assert names == ["dram", "glb", "rf_o", "rf_i", "rf_w", "mac"]
-    found = {dim: 1 for dim in "NGKCPQRS"}
+    found = dict.fromkeys("NGKCPQRS", 1)
     for dim, bound in re.findall(r"(\w) in 0:(\d+)", text):
         assert int(bound) > 1
         found[dim] *= int(bound)

@@ -206,8 +206,9 @@ def test_loop_nests_open_below_the_layers(browser: Browser, data: dict[str, Any]
     assert "units busy 62.1 %, bound by glb reads, proven optimal (energy)" in blocks[1].text
     assert not browser.all("#chosen .mappings pre")[1].is_displayed()
     browser.run("arguments[0].querySelector('summary').click()", blocks[1])
-    assert browser.run("return arguments[0].textContent", browser.all("#chosen .mappings pre")[1]) == (
-        mappings[1]["nest"]
+    assert (
+        browser.run("return arguments[0].textContent", browser.all("#chosen .mappings pre")[1])
+        == (mappings[1]["nest"])
     )
     assert mappings[1]["certificate"] in blocks[1].text
 

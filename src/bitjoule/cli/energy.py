@@ -31,6 +31,12 @@ def energy(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Network option KEY=VALUE, repeatable.")
     ] = None,
+    residency: Annotated[
+        str, typer.Option(help="Feature maps on chip: optimal, none or ideal (a lower bound).")
+    ] = "optimal",
+    mode: Annotated[
+        str, typer.Option(help="physical or paper: how a memory hierarchy counts partial sums.")
+    ] = "physical",
     per_layer: Annotated[bool, typer.Option("--per-layer", help="One row per layer.")] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -43,9 +49,10 @@ def energy(
         from bitjoule.workload import workload_of
 
         described = hardware_room.load(hardware)
+        options = energy_room.CostOptions(residency, mode)  # type: ignore[arg-type]
         graph = graph_of(network, parse_settings(set_ or [], width=width))
         workload = workload_of(graph, scheme)
-        cost = energy_room.cost(workload, described)
+        cost = energy_room.cost(workload, described, options=options)
         if as_json:
             print_json("energy", {"network": network, "workload": _counts(workload), "cost": cost.to_json()})
             return
@@ -70,15 +77,11 @@ def _show(
     from bitjoule.report.tables import energy_text
 
     total = cost.energy_pj
-    rows: list[tuple[object, ...]] = [
-        (component, tensor, energy_text(part), f"{100 * part / total:.1f} %" if total else "-")
-        for (component, tensor), part in sorted(
-            cost.by("component", "tensor").items(), key=lambda item: -item[1]
-        )
-    ]
-    rows.append(("total", "", energy_text(total), "100.0 %"))
     title = f"{network} {workload.scheme} on {hardware}: {energy_text(total)} per inference"
-    columns = {"component": "left", "tensor": "left", "energy": "right", "share": "right"}
+    if any(component.startswith("level:") for (component,) in cost.by("component")):
+        columns, rows = _levels_by_tensor(cost)
+    else:
+        columns, rows = _components(cost)
     print_table(title, columns, rows, no_color=no_color)
     kib = workload.weight_bits / 8192
     print(f"{workload.macs:,} MACs, {workload.weight_elements:,} weights in {kib:,.1f} KiB")
@@ -104,3 +107,54 @@ def _show(
             "energy": "right", "share": "right",
         }  # fmt: skip
         print_table("", columns, layers, no_color=no_color)
+
+
+def _components(cost: Cost) -> tuple[dict[str, str], list[tuple[object, ...]]]:
+    """One row per component and tensor, the greatest first."""
+    from bitjoule.report.tables import energy_text
+
+    total = cost.energy_pj
+    parts = sorted(cost.by("component", "tensor").items(), key=lambda item: -item[1])
+    rows: list[tuple[object, ...]] = [
+        (component, tensor, energy_text(part), f"{100 * part / total:.1f} %" if total else "-")
+        for (component, tensor), part in parts
+    ]
+    rows.append(("total", "", energy_text(total), "100.0 %"))
+    return {"component": "left", "tensor": "left", "energy": "right", "share": "right"}, rows
+
+
+def _levels_by_tensor(cost: Cost) -> tuple[dict[str, str], list[tuple[object, ...]]]:
+    """One row per level or other component, one column per tensor, and their sums."""
+    from bitjoule.report.tables import energy_text
+
+    total = cost.energy_pj
+    cells = cost.by("component", "tensor")
+    by_component = dict(sorted(cost.by("component").items(), key=lambda item: -item[1]))
+    by_tensor = dict(sorted(cost.by("tensor").items(), key=lambda item: -item[1]))
+
+    def share(part: float) -> str:
+        return f"{100 * part / total:.1f} %" if total else "-"
+
+    rows: list[tuple[object, ...]] = [
+        (
+            component,
+            *(
+                energy_text(cells[component, tensor]) if (component, tensor) in cells else ""
+                for (tensor,) in by_tensor
+            ),
+            energy_text(whole),
+            share(whole),
+        )
+        for (component,), whole in by_component.items()
+    ]
+    rows.append(
+        ("total", *(energy_text(part) for part in by_tensor.values()), energy_text(total), share(total))
+    )
+    rows.append(("share", *(share(part) for part in by_tensor.values()), share(total), ""))
+    names = {tensor: "no tensor" if tensor == "none" else tensor for (tensor,) in by_tensor}
+    return {
+        "component": "left",
+        **dict.fromkeys(names.values(), "right"),
+        "sum": "right",
+        "of all": "right",
+    }, rows

@@ -1,4 +1,4 @@
-"""`bitjoule map`: where every loop of a layer runs, what that costs, and the proof that nothing is cheaper."""
+"""`bitjoule map`: where every loop of a layer runs, what it costs, and the proof that nothing is cheaper."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def map_layers(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Network option KEY=VALUE, repeatable.")
     ] = None,
-    input_shape: Annotated[str | None, typer.Option(help="Such as 1,3,96,96; default: the network's.")] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="Such as 1,3,96,96; default: the network's.")
+    ] = None,
     timeloop: Annotated[
         Path | None, typer.Option(help="Folder for a Timeloop mapping YAML per distinct layer.")
     ] = None,
@@ -74,7 +76,9 @@ def map_layers(
         workload = workload_of(graph, scheme)
         layers = [workload.layer(name) for name in layer] if layer else list(workload.layers)
         accelerator = accelerator_of(described)
-        groups = {each: groups_of([problem_of(one, described, mode=each) for one in layers]) for each in modes}
+        groups = {
+            each: groups_of([problem_of(one, described, mode=each) for one in layers]) for each in modes
+        }
         memo = MappingMemo.open()
         answered: list[Answered] = []
         with progress_bar("mapping", sum(map(len, groups.values())), quiet=quiet or as_json) as step:
@@ -151,7 +155,9 @@ def _write_timeloop(folder: Path, answered: Answered, accelerator: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for group, result in answered.found:
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in group.names[0])
-        (folder / f"{name}.map.yaml").write_text(to_timeloop(result.mapping, accelerator, result.problem), encoding="utf-8")
+        (folder / f"{name}.map.yaml").write_text(
+            to_timeloop(result.mapping, accelerator, result.problem), encoding="utf-8"
+        )
 
 
 def _fail_where_nothing_fits(answered: Sequence[Answered], hardware: str) -> None:

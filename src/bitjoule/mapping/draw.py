@@ -41,7 +41,7 @@ def loop_nest(result: MappingResult, accelerator: Accelerator) -> str:
     mac            3 of 4 units
     """
     costs = {level.name: level for level in result.evaluation.levels}
-    nests = [nest for nest in reversed(result.mapping.levels)]
+    nests = result.mapping.levels[::-1]
     width = max(len(nest.name) for nest in nests) + 2
     lines: list[str] = []
     depth = 1

@@ -16,6 +16,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 __all__ = ["CACHE_VARIABLE", "CacheWarning", "MemoFile", "MemoInfo", "cache_folder", "memo_path"]
 
@@ -25,8 +26,7 @@ BUSY_S = 10.0
 AGAIN_S = 0.02
 
 SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS mapping"
-    "(key TEXT PRIMARY KEY, document TEXT NOT NULL, digest TEXT NOT NULL)"
+    "CREATE TABLE IF NOT EXISTS mapping(key TEXT PRIMARY KEY, document TEXT NOT NULL, digest TEXT NOT NULL)"
 )
 
 
@@ -77,8 +77,7 @@ class MemoFile:
         if not rows:
             return None
         document, digest = rows[0]
-        whole = isinstance(document, str) and digest == _digest(key, document)
-        return document if whole else None
+        return document if isinstance(document, str) and digest == _digest(key, document) else None
 
     def put(self, key: str, document: str) -> None:
         """Keep a text. Where another process was faster its text stays, unless that one is damaged."""
@@ -134,7 +133,7 @@ class MemoFile:
     def _parts(self) -> tuple[Path, ...]:
         return (self.path, *(self.path.with_name(self.path.name + end) for end in ("-wal", "-shm")))
 
-    def _run(self, statement: str, *values: str) -> list[tuple[object, ...]]:
+    def _run(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
         if not self._usable:
             return []
         try:
@@ -143,8 +142,8 @@ class MemoFile:
             self._usable = False
             self.close()
             warnings.warn(
-                f"mappings are not cached in {self.path} ({error}); results are the same, only slower. To mend "
-                f"it run `bitjoule cache clear`, or set {CACHE_VARIABLE} to a folder that can be written",
+                f"mappings are not cached in {self.path} ({error}); results are the same, only slower. To "
+                f"mend it run `bitjoule cache clear`, or set {CACHE_VARIABLE} to a folder that can be written",
                 CacheWarning,
                 stacklevel=4,
             )
@@ -154,9 +153,7 @@ class MemoFile:
         if self._connection is not None and self._owner == os.getpid():
             return self._connection
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             _to_wal(connection)
             connection.execute("PRAGMA synchronous=NORMAL")

@@ -52,6 +52,7 @@ class NetworkCost:
             "hardware": loaded.hash,
             "model": loaded.kind,
             "model_version": cost_model_version(loaded),
+            **_mapper_version(loaded),
         }
 
     def __call__(self, candidate: Candidate, hardware: str) -> CostRecord:
@@ -89,14 +90,24 @@ class NetworkCost:
 def _mapped(workload: Workload, hardware: Hardware) -> tuple[Json, Json]:
     """The cost on a memory hierarchy, its mappings, and the seconds that the mapper took."""
     from bitjoule.energy.hierarchy import hierarchy_plan
-    from bitjoule.mapping.hardware_levels import accelerator_of
+    from bitjoule.mapping.search import MappingResult
     from bitjoule.search.layer_mappings import mapping_documents
 
     started = time.monotonic()
     plan = hierarchy_plan(workload, hardware)
     seconds = round(time.monotonic() - started, 3)
-    documents = mapping_documents(plan.mappings, accelerator_of(hardware))
+    found = {name: result for name, result in plan.mappings.items() if isinstance(result, MappingResult)}
+    documents = mapping_documents(found, plan.accelerators)
     return plan.cost.to_json(), {"mappings": documents, "mapping_s": seconds}
+
+
+def _mapper_version(hardware: Hardware) -> Json:
+    """Part of the key where the mapper decides the cost."""
+    if hardware.kind != "hierarchy":
+        return {}
+    from bitjoule.mapping.search import MAPPER_VERSION  # loads the kernels: only where they are needed
+
+    return {"mapper_version": MAPPER_VERSION}
 
 
 def _description(workload: Workload) -> Json:
