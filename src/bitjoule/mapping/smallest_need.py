@@ -51,6 +51,10 @@ def splits_here(level: StorageLevel, dim: str, inside: int) -> Iterator[Split]:
                     yield temporal, x, y
 
 
+_Step = tuple[tuple[int, ...], int, tuple[bool, bool, bool]]
+"""(iterations left inside, instances of the fan-out in use, what `passes` says of the loops)."""
+
+
 @dataclass
 class _Search:
     """One minimisation; `target` is the level whose tiles are minimised and whose size does not count."""
@@ -70,19 +74,18 @@ class _Search:
             and any(problem.bound(dim) > 1 for dim in REDUCED)
         )
         self.count_units = math.prod(level.fanout for level in levels) > self.accelerator.mac_count
+        limits = [f for level in levels for f in (*level.fixed_temporal, *level.fixed_spatial)]
+        self.rigid = {dim for dim, factor in limits if factor != 1}
         self.away = tuple(self._goes_outside(dim) for dim in DIMS)
 
     def _goes_outside(self, dim: str) -> bool:
         """May all iterations of `dim` run at the outermost level, at no harm to any tile?"""
         last = self.accelerator.levels[-1]
         limits = (*last.max_temporal, *last.fixed_temporal)
-        fixed = [
-            f for level in self.accelerator.levels for f in (*level.fixed_temporal, *level.fixed_spatial)
-        ]
         return (
             dim in last.temporal_dims
             and dim not in dict(limits)
-            and all(factor == 1 for name, factor in fixed if name == dim)
+            and dim not in self.rigid
             and not (self.psums_differ and (dim in REDUCED or last.temporal_order))
         )
 
@@ -116,14 +119,47 @@ class _Search:
         sums = [dim in REDUCED for dim in (*listed, *rest) if dim in REDUCED or dim in RELEVANT["outputs"]]
         return not all(sums), any(sums), any(a and not b for b, a in itertools.pairwise(sums))
 
-    def splits(self, index: int, inside: tuple[int, ...]) -> Iterator[tuple[tuple[Split, ...], int]]:
-        """Factors of all dimensions that a level takes, with the instances of its fan-out in use."""
+    def options(self, level: StorageLevel, dim: str, inside: int) -> list[Split]:
+        """Factors of one dimension at one level, without those that another matches or beats.
+
+        A divisor of what is left to the levels inside finds its factors among the divisors of theirs, except
+        where they are fixed; so less left, fewer instances and no loop in time are never worse.
+        """
+        every = list(splits_here(level, dim, inside))
+
+        def beats(a: Split, b: Split) -> bool:
+            narrower = a[1] <= b[1] and a[2] <= b[2]
+            loops_more = self.psums_differ and a[0] > 1 and b[0] == 1
+            return narrower and not loops_more and math.prod(a) % math.prod(b) == 0
+
+        if dim in self.rigid:
+            return every
+        return [b for b in every if not any(a != b and beats(a, b) for a in every)]
+
+    def splits(self, index: int, inside: tuple[int, ...]) -> list[_Step]:
+        """What a level may do with `inside` iterations, without what another choice beats."""
         level = self.accelerator.levels[index]
-        each = [tuple(splits_here(level, dim, n)) for dim, n in zip(DIMS, inside, strict=True)]
+        each = [self.options(level, dim, n) for dim, n in zip(DIMS, inside, strict=True)]
+        found: dict[_Step, None] = {}
         for split in itertools.product(*each):
             x, y = math.prod(s[1] for s in split), math.prod(s[2] for s in split)
             if x <= level.x.size and y <= level.y.size:
-                yield split, x * y
+                left = tuple(n // math.prod(s) for n, s in zip(inside, split, strict=True))
+                loops = self.passes(level, split) if self.psums_differ else (False, False, False)
+                found[left, x * y if self.count_units else 1, loops] = None
+
+        def beats(a: _Step, b: _Step) -> bool:
+            smaller = (
+                n == m if dim in self.rigid else m % n == 0
+                for dim, n, m in zip(DIMS, a[0], b[0], strict=True)
+            )
+            return a[1] <= b[1] and a[2] == b[2] and all(smaller)
+
+        least: list[_Step] = []
+        for step in sorted(found, key=lambda entry: (math.prod(entry[0]), entry[1])):
+            if not any(beats(other, step) for other in least):
+                least.append(step)
+        return least
 
     def least(
         self, index: int, inside: tuple[int, ...], units: int, summing: bool, back: bool, promised: bool
@@ -144,7 +180,7 @@ class _Search:
     def _choices(
         self, index: int, inside: tuple[int, ...], units: int, summing: bool, back: bool, promised: bool
     ) -> Iterator[Need]:
-        level, size = self.accelerator.levels[index], self.sizes[index]
+        size = self.sizes[index]
         tile = self.problem.bounds if index == len(self.accelerator.levels) - 1 else inside
         for keeps in self.keep_sets(index):
             kept = "outputs" in keeps
@@ -153,13 +189,11 @@ class _Search:
                 finished = (not partial if kept else promised) and self.psums_differ
                 if (size is not None and index != self.target and need[0] > size) or (finished and back):
                     continue
-                for split, instances in self.splits(index, inside):
-                    used = units * instances if self.count_units else 1
-                    moves, sums, returns = self.passes(level, split) if self.psums_differ else (False,) * 3
+                for left, instances, (moves, sums, returns) in self.splits(index, inside):
+                    used = units * instances
                     comes_back = back or returns or (summing and moves)
                     if used > self.accelerator.mac_count or (finished and comes_back):
                         continue
-                    left = tuple(n // (t * x * y) for n, (t, x, y) in zip(inside, split, strict=True))
                     inner = self.least(index - 1, left, used, summing or sums, comes_back, finished)
                     if inner is not None:
                         yield need if index == self.target else inner
