@@ -50,7 +50,7 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
             "moons.first_layer_slices must be true or false, not 3",
         ),
         ({"dram_ratio": "dram_ration: 128"}, "moons.dram_ration is not a key; did you mean dram_ratio?"),
-        ({"kind": "kind: hierarchy"}, "kind must be moons or tta, not 'hierarchy'"),
+        ({"kind": "kind: closed"}, "kind must be hierarchy, moons or tta, not 'closed'"),
         ({"name": ""}, "name is missing"),
         ({"schema": ""}, "schema is missing; write schema: bitjoule.hardware/1"),
         ({"schema": "schema: 2"}, "schema must be 'bitjoule.hardware/1', not 2"),
@@ -82,13 +82,13 @@ def test_all_faults_at_once_in_document_order(tmp_path: Path, monkeypatch: pytes
         p16="p16: true",
         e_mac16_pj="e_mac16_pj: -3",
         local_ratio="local_ratoi: 1",
-        kind="kind: hierarchy\nkind: moons",
+        kind="kind: closed\nkind: moons",
     )
     assert faults(tmp_path, monkeypatch, text) == "\n  ".join(
         [
             "my.yaml: 6 faults",
             "kind stands twice, again in line 6; keep one",
-            "kind must be moons or tta, not 'hierarchy'",
+            "kind must be hierarchy, moons or tta, not 'closed'",
             "moons.e_mac16_pj must be > 0, not -3",
             "moons.local_ratoi is not a key; did you mean local_ratio?",
             "moons.p16 must be a number, not true",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,16 +47,22 @@ def hardware_list(
 @hardware_app.command("show")
 def hardware_show(
     name: Annotated[str, typer.Argument(help="A preset or a .yaml file.")],
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="The file itself, to copy and change.")] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
+    no_color: NoColorOption = False,
 ) -> None:
-    """The description with all its numbers and their sources, as YAML."""
+    """The description with all its numbers and their sources; a hierarchy of memories as tables."""
     with speaking(verbose=verbose):
+        from bitjoule.cli.hardware_tables import hierarchy_json, print_hierarchy
         from bitjoule.hardware import load, preset_text, presets
 
         hardware = load(name)
         if as_json:
-            print_json("hardware show", {"hardware": dict(hardware.to_mapping()), "hash": hardware.hash})
+            document = {"hardware": dict(hardware.to_mapping()), "hash": hardware.hash}
+            print_json("hardware show", {**document, **hierarchy_json(hardware)})
+        elif hardware.kind == "hierarchy" and not as_yaml:
+            print_hierarchy(hardware, no_color=no_color)
         else:
             print(preset_text(name) if name in presets() else Path(name).read_text(encoding="utf-8"), end="")
 
@@ -67,24 +73,29 @@ def hardware_check(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Validate files; every fault is listed. Exit code 2 when one has a fault."""
+    """Validate files; every fault is listed, and what deserves a look. Exit code 2 when one has a fault."""
     with speaking(verbose=verbose):
         from bitjoule.hardware import HardwareError, load
 
-        results: list[dict[str, object]] = []
+        results: list[dict[str, Any]] = []
         errors = []
         for file in files:
             try:
-                results.append({"file": file, "hash": load(file).hash, "faults": []})
+                hardware = load(file)
+                notes = list(hardware.warnings)
+                results.append({"file": file, "hash": hardware.hash, "faults": [], "warnings": notes})
             except HardwareError as error:
                 errors.append(str(error))
-                results.append({"file": file, "hash": None, "faults": str(error).splitlines()})
+                faults = str(error).splitlines()
+                results.append({"file": file, "hash": None, "faults": faults, "warnings": []})
         if as_json:
             print_json("hardware check", {"files": results})
         else:
             for result in results:
                 if result["hash"]:
                     print(f"{result['file']}: ok, {result['hash']}")
+                    for warning in result["warnings"]:
+                        print(f"  warning: {warning}")
         if errors:
             raise CommandFailed("\n".join(errors), BAD_INPUT)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bitjoule.hardware.fault import Fault, Path, path_text
+from bitjoule.hardware.fault import Fault, Path, path_text, shown
 from bitjoule.hardware.memory_tables import dram_pj_per_bit, memory_energy_pj
 from bitjoule.hardware.technology import energy_factor
 
@@ -90,6 +90,8 @@ def _looked_up(level: Mapping[str, Any]) -> tuple[dict[str, float], str]:
     ):
         raise ValueError("needs size_bits, width_bits and banks as whole numbers > 0")
     technology, target = table.get("technology"), table.get("scale_to_nm")
+    if not isinstance(technology, int) or isinstance(technology, bool):
+        raise ValueError(f"technology must be 65, 45, 28 or 22 nm, not {shown(technology)}")
     read, write = memory_energy_pj(technology, size / banks, width)
     cite = f"CACTI {technology} nm, {size / banks:g} bits, {width} bits an access"
     if target is not None:

@@ -78,14 +78,14 @@ def _relative(value: object) -> object:
         _rows(value, ())
     elif value not in ("dot32", "qkeras", "constant"):
         raise PydanticCustomError(
-            "must", "must be dot32, qkeras, constant or a table like {{INT4xINT4: 0.366}}"
+            "must", "must be dot32, qkeras, constant or a table like {INT4xINT4: 0.366}"
         )
     return value
 
 
 def _macs_per_cycle(value: object) -> object:
     if not isinstance(value, Mapping):
-        raise PydanticCustomError("must", "must be a table like {{default: 1, INT4xINT4: 2}}")
+        raise PydanticCustomError("must", "must be a table like {default: 1, INT4xINT4: 2}")
     _rows(value, ("default",))
     return value
 

@@ -45,7 +45,7 @@ DOT32: Mapping[str, float] = MappingProxyType(
 """Dot-product units on 32-bit words, registers included [measured: gates, Nangate 45 nm, random data]."""
 
 BRICK_BITS, COMPOSABLE_BITS, COMPOSABLE_RELATIVE = 2, 8, 0.689 / 0.344
-"""Bit Fusion: 2-bit bricks, 8-bit unit, 0.689 pJ where the fixed one costs 0.344 [published]; split [derived]."""
+"""Bit Fusion: 2-bit bricks, 8-bit unit, 0.689 pJ for 0.344 of a fixed unit [published]; split [derived]."""
 
 
 @dataclass(frozen=True)

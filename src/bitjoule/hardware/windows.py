@@ -53,9 +53,10 @@ def window_faults(document: Mapping[str, object]) -> Iterator[Fault]:
 
 
 def _level_faults(document: Mapping[str, object], path: Path) -> Iterator[Fault]:
-    """Prices of one level, per bit; a memory without bound is DRAM."""
+    """Prices of one level, per bit; an outermost memory without bound is DRAM."""
     width = value_at(document, (*path, "width_bits"))
-    window = DRAM if value_at(document, (*path, "size_bits")) == "unbounded" else SRAM
+    dram = path[-1] == 0 and value_at(document, (*path, "size_bits")) == "unbounded"
+    window = DRAM if dram else SRAM
     for key in PRICES:
         value = value_at(document, (*path, key))
         if key.endswith("_pj"):
