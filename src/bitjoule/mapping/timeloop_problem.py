@@ -216,7 +216,7 @@ class _Roles:
                     self.refuse(
                         None, f"{dim} (bound {self.bounds[dim]}) is in {where}, as no dimension of ours"
                     )
-        return roles, (steps["P"], steps["Q"]), (steps["R"], steps["S"])
+        return {dim: roles[dim] for dim in self.bounds}, (steps["P"], steps["Q"]), (steps["R"], steps["S"])
 
     def is_window(self, axis: list[Term], within: Mapping[str, frozenset[str]]) -> bool:
         """A sum, a step above 1, or a lone dimension that is called like a window's and is in two tensors."""
