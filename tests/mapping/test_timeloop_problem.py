@@ -120,7 +120,11 @@ def test_with_bits() -> None:
             {"C": 3, "M": 2, "N": 1, "X": 1},
             "C (bound 3) is in weights, as no dimension of ours (read weights[C, M]; inputs[N, M, X]",
         ),
-        (("C; M; R", "C; R*a + P*b + Q", "M; P; Q"), dict.fromkeys("CMRPQ", 2), "inputs has the window 1*R"),
+        (
+            ("C; M; R", "C; R*a + P*b + Q", "M; P; Q"),
+            dict.fromkeys("CMRPQ", 2),
+            "inputs has the window R + P + Q, not",
+        ),
         (
             ("C; M", "C; P + Q", "M; P; Q"),
             dict.fromkeys("CMPQ", 2),
@@ -140,7 +144,7 @@ def test_projections_that_are_none_of_ours(
 ) -> None:
     with pytest.raises(TimeloopError) as caught:
         problem(*shape, bounds)
-    text = str(caught.value).replace("window R +", "window 1*R +")
+    text = str(caught.value)
     assert text.startswith("p.yaml: problem.shape.data_spaces[")
     assert "cannot be mapped: " in text
     assert message in text
