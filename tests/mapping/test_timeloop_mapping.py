@@ -191,6 +191,13 @@ def test_what_timeloop_cannot_say(nest: LevelNest, message: str) -> None:
         to_timeloop(Mapping(levels), STACK)
 
 
+def test_levels_of_another_hardware_are_not_written() -> None:
+    with pytest.raises(
+        ValueError, match=r"another hardware: its levels are sum_reg, .*those of stack regs, lanes"
+    ):
+        to_timeloop(tiny()[2], STACK)
+
+
 def test_a_mapping_of_another_problem_is_not_written() -> None:
     accelerator, _, mapping = tiny()
     with pytest.raises(MappingError, match="loop products do not match the layer: K is 4, the layer has 5"):

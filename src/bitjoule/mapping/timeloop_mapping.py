@@ -154,11 +154,18 @@ def to_timeloop(mapping: Mapping, accelerator: Accelerator, problem: Problem | N
 
     Raises:
         MappingError: the mapping is not one of the problem on the accelerator.
-        ValueError: what Timeloop cannot say: a dimension on x and on y of one level, or twice at one level
-            with another loop between.
+        ValueError: levels of another hardware, or what Timeloop cannot say: a dimension on x and on y of one
+            level, or twice at one level with another loop between.
     """
     if problem is not None:
         mapping.check(problem, accelerator)
+    names_here = [level.name for level in accelerator.levels]
+    if [nest.name for nest in mapping.levels] != names_here:
+        raise ValueError(
+            f"the mapping is of another hardware: its levels are "
+            f"{', '.join(nest.name for nest in mapping.levels)}, those of {accelerator.name} "
+            f"{', '.join(names_here)} (innermost first)"
+        )
     bounds = dict(zip(DIMS, mapping.bounds, strict=True))
     depthwise = bounds["G"] > 1 and bounds["K"] == bounds["C"] == 1
     names = {dim: dim for dim in DIMS} | ({"G": "M", "K": "K"} if depthwise else {"K": "M"})
