@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from bitjoule.energy import cost
-from bitjoule.hardware import load
+from bitjoule.hardware import load, preset_text
+from bitjoule.mapping.nest import Mapping
+from bitjoule.mapping.search import MAPPER_VERSION
 from bitjoule.scheme import parse_scheme
 from bitjoule.search import Candidate, Study
 from bitjoule.search.key import key
@@ -100,6 +102,53 @@ def test_a_study_over_two_kinds_of_hardware(write_study: WriteStudy, tmp_path: P
     assert reread.trials() == study.trials()
     assert reread.report_data()["families"] == ["fp16", "int8", "w2a2"]
     assert study.front().points[0].energy_pj > 0
+
+
+def test_a_memory_hierarchy_keeps_the_mapping_of_every_layer() -> None:
+    costs = NetworkCost(linear_graph)
+    record = costs(candidate("w4a4"), "eyeriss")
+    expected = cost(workload_of(linear_graph(candidate("w4a4")), "w4a4"), load("eyeriss"))
+    assert record.energy_pj == expected.energy_pj
+    assert record.breakdown["cost"] == expected.to_json()
+    mappings = record.breakdown["mappings"]
+    assert isinstance(mappings, list)
+    assert [name for group in mappings for name in group["layers"]] == ["fc1", "fc2"]
+    for group in mappings:
+        assert group["nest"].startswith("dram ")
+        assert group["certificate"].startswith("proven optimal (energy)")
+        assert 0 < group["utilization"] <= 1
+        assert Mapping.from_json(group["mapping"]).levels[-1].name == "dram"
+    assert costs.payload(candidate("w4a4"), "eyeriss")["mapper_version"] == MAPPER_VERSION
+    assert "mapper_version" not in costs.payload(candidate("w4a4"), "moons-4mb")
+
+
+def test_what_does_not_fit_a_hierarchy_is_infeasible(tmp_path: Path) -> None:
+    path = tmp_path / "narrow.yaml"
+    wide = "size_bits: 3584, word_bits: 16, width_bits: 16"
+    path.write_text(preset_text("eyeriss").replace(wide, "size_bits: 4, word_bits: 4, width_bits: 4"))
+    record = NetworkCost(linear_graph)(candidate("int8"), str(path))
+    assert not record.feasible
+    assert "filter_rf" in str(record.reason)
+    assert "FLOAT32" in str(NetworkCost(linear_graph)(candidate("float32"), "eyeriss").reason)
+
+
+def test_a_study_on_hierarchies_plans_its_mapping_and_reports_it(
+    write_study: WriteStudy, tmp_path: Path
+) -> None:
+    config = write_study(hardware="[moons-4mb, eyeriss]", schemes="[int8, w2a2]", depths="[1]")
+    study = Study.open(tmp_path / "mapped.study", config, join=GraphJoin())
+    candidates = study.dry_run().candidates
+    assert str(study.dry_run()).endswith(f"; {candidates} to map (not timed yet)")
+    study.run("in_process")
+    assert study.dry_run().to_map == 0
+    data = study.report_data()
+    points = [point for point in data["points"] if point["hardware"] == "eyeriss"]  # type: ignore[attr-defined]
+    assert all(len(point["mappings"]) == 2 for point in points)
+    assert any("proven cheapest" in text for text in data["assumptions"])  # type: ignore[attr-defined]
+    wider = write_study(hardware="[moons-4mb, eyeriss]", schemes="[int8, w2a2, w4a4]", depths="[1]")
+    plan = Study.open(tmp_path / "mapped.study", wider, join=GraphJoin()).dry_run()
+    assert plan.to_map == candidates // 2
+    assert str(plan).endswith(f"; {candidates // 2} to map (at most 1 min)")
 
 
 @pytest.mark.parametrize("module", ["bitjoule.search", "bitjoule.search.study", "bitjoule.search.worker"])
