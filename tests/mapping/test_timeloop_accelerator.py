@@ -35,6 +35,6 @@ def test_example_designs_with_their_constraints_are_the_presets(design: str, pre
 
 
 def _bare(accelerator: Accelerator) -> Accelerator:
-    """Without what a Timeloop file does not say: the name, where feature maps stay, the partial sums' width."""
+    """Without what a Timeloop file does not say: name, where feature maps stay, width of partial sums."""
     levels = tuple(replace(level, residency=False) for level in accelerator.levels)
     return replace(accelerator, name="", levels=levels, psum_bits="auto")

@@ -10,26 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
+from bitjoule.hardware.timeloop_components import (
+    FAN_OUT,
+    IGNORED,
+    Component,
+    read_components,
+    split_arithmetic,
+)
 from bitjoule.hardware.timeloop_constraints import TENSORS, LevelRules, read_constraints
 from bitjoule.hardware.timeloop_document import Node, read_yaml
-from bitjoule.hardware.timeloop_factors import instances_of
 from bitjoule.hardware.timeloop_tables import EnergyTable, read_areas, read_energies
 
-__all__ = ["STORES", "TimeloopHardware", "read_timeloop"]
-
-STORES = ("DRAM", "smartbuffer_SRAM", "smartbuffer_RF", "storage")
-FAN_OUT = "dummy_storage"
-
-_ATTRIBUTES = {
-    "width", "depth", "datawidth", "cluster_size", "read_bandwidth", "write_bandwidth", "meshX", "meshY",
-    "multiple_buffering", "technology", "global_cycle_seconds", "multiplier_width",
-}  # fmt: skip
-_IGNORED = {
-    "has_power_gating", "power_gated_at", "n_banks", "nports", "num_ports", "update_fifo_depth",
-    "reduction_supported", "min_utilization", "allow_overbooking", "required_actions", "enabled",
-    "adder_width", "type", "subclass", "dumped_by_timeloop_front_end", "version",
-}  # fmt: skip
-_INHERITED = ("datawidth", "technology", "global_cycle_seconds")
+__all__ = ["TimeloopHardware", "read_timeloop"]
 
 
 @dataclass(frozen=True)
@@ -45,30 +37,6 @@ class TimeloopHardware:
     notes: tuple[str, ...] = ()
     areas_um2: Mapping[str, float] = field(default_factory=dict)
     priced: bool = True
-
-
-@dataclass(frozen=True)
-class _Component:
-    """One entry of a `local` list with what it inherits; `instances` over the whole chip."""
-
-    name: str
-    kind: str
-    node: Node
-    instances: int
-    mesh: tuple[int, int]
-    attributes: Mapping[str, Node]
-
-    def whole(self, key: str, default: int | None = None) -> int:
-        node = self.attributes.get(key)
-        if node is not None:
-            return node.whole()
-        if default is None:
-            raise self.node.fault(f"({self.name}) has no attribute {key!r}; it needs a whole number >= 1")
-        return default
-
-    @property
-    def is_mac(self) -> bool:
-        return "mac" in self.kind.lower() or self.kind == "compute"
 
 
 def read_timeloop(
@@ -94,10 +62,10 @@ def read_timeloop(
     if version is None or str(version.value) != "0.4":
         found = "nothing" if version is None else repr(version.value)
         raise tree.child("version", None).fault(f"must be '0.4', the version that is read, not {found}")
-    unknown = top.unknown({"architecture", "architecture_constraints"} | _IGNORED)
-    unknown += tree.unknown({"version", "subtree", "local", "name", "attributes"} | _IGNORED)
-    components = _components(tree, unknown)
-    stores, mac = _split(tree, components)
+    unknown = top.unknown({"architecture", "architecture_constraints"} | IGNORED)
+    unknown += tree.unknown({"version", "subtree", "local", "name", "attributes"} | IGNORED)
+    components = read_components(tree, unknown)
+    stores, mac = split_arithmetic(tree, components)
     rules = _rules(top, stores, unknown, constraints=constraints, depthwise=depthwise)
     table = None if ert is None else read_energies(ert)
     source = FilePath(architecture).name
@@ -133,74 +101,8 @@ def read_timeloop(
     )
 
 
-def _components(tree: Node, unknown: list[str]) -> list[_Component]:
-    """Entries of all `local` lists, outermost first."""
-    found: list[_Component] = []
-    node, factor, inherited = tree, 1, dict[str, Node]()
-    while True:
-        attributes = node.get("attributes")
-        if attributes is not None:
-            unknown += attributes.unknown(_ATTRIBUTES | _IGNORED)
-            inherited |= {key: child for key, child in attributes.entries() if key in _INHERITED}
-        local = node.get("local")
-        for entry in [] if local is None else local.items():
-            found.append(_component(entry, factor, inherited, unknown))
-        subtree = node.get("subtree")
-        if subtree is None:
-            break
-        children = subtree.items()
-        if len(children) != 1:
-            raise subtree.fault(
-                f"must hold one entry, not {len(children)}: a chain of levels is read, no tree"
-            )
-        node = children[0]
-        unknown += node.unknown({"name", "attributes", "local", "subtree"} | _IGNORED)
-        factor *= instances_of(node.at("name"))[1]
-    twice = sorted({c.name for c in found if [d.name for d in found].count(c.name) > 1})
-    if twice:
-        raise tree.fault(f"gives the name {', '.join(twice)} twice; levels are told apart by name")
-    return found
-
-
-def _component(entry: Node, factor: int, inherited: Mapping[str, Node], unknown: list[str]) -> _Component:
-    unknown += entry.unknown({"name", "class", "attributes"} | _IGNORED)
-    name, own = instances_of(entry.at("name"))
-    kind = entry.at("class").text()
-    attributes = dict(inherited)
-    node = entry.get("attributes")
-    if node is not None:
-        unknown += node.unknown(_ATTRIBUTES | _IGNORED)
-        attributes |= {key: child for key, child in node.entries() if child.value is not None}
-    component = _Component(name, kind, entry, factor * own, (1, 1), attributes)
-    if not component.is_mac and kind not in (*STORES, FAN_OUT):
-        has = ", ".join((*STORES, FAN_OUT))
-        raise entry.at("class").fault(f"must be {has}, compute or a name with 'mac', not {kind!r}")
-    total = component.instances
-    given_y = attributes.get("meshY")
-    mesh_x = component.whole("meshX", total if given_y is None else max(1, total // given_y.whole()))
-    mesh_y = component.whole("meshY", max(1, total // mesh_x))
-    if mesh_x * mesh_y != total:
-        raise entry.fault(
-            f"({name}): meshX {mesh_x} times meshY {mesh_y} must be its {total} instances, "
-            f"not {mesh_x * mesh_y}"
-        )
-    return _Component(name, kind, entry, total, (mesh_x, mesh_y), attributes)
-
-
-def _split(tree: Node, components: list[_Component]) -> tuple[list[_Component], _Component]:
-    """Levels, outermost first, and the arithmetic, which must be the innermost and only one."""
-    macs = [component for component in components if component.is_mac]
-    if len(macs) != 1 or components[-1] is not macs[0]:
-        names = ", ".join(component.name for component in macs) or "none"
-        raise tree.fault(f"must end in one arithmetic component (class intmac or compute), not {names}")
-    stores = components[:-1]
-    if not stores or stores[0].kind == FAN_OUT:
-        raise tree.fault("must begin with a memory that keeps all tensors (class DRAM or storage)")
-    return stores, macs[0]
-
-
 def _rules(
-    top: Node, stores: list[_Component], unknown: list[str], *, constraints: bool, depthwise: bool
+    top: Node, stores: list[Component], unknown: list[str], *, constraints: bool, depthwise: bool
 ) -> dict[str, LevelRules]:
     node = top.get("architecture_constraints")
     if node is None or not constraints:
@@ -214,7 +116,7 @@ def _rules(
 
 
 def _level(
-    component: _Component, inner: _Component, rules: LevelRules, table: EnergyTable | None, *, outermost: bool
+    component: Component, inner: Component, rules: LevelRules, table: EnergyTable | None, *, outermost: bool
 ) -> dict[str, object]:
     """One entry of `levels`."""
     keeps = tuple(t for t in TENSORS if t not in rules.bypass) if component.kind != FAN_OUT else ()
@@ -237,12 +139,12 @@ def _level(
     return level
 
 
-def _native_bits(mac: _Component) -> dict[str, object]:
+def _native_bits(mac: Component) -> dict[str, object]:
     """Operand width of the multiplier, where the file gives one."""
     return {"native_bits": mac.whole("multiplier_width")} if "multiplier_width" in mac.attributes else {}
 
 
-def _memory(component: _Component) -> dict[str, object]:
+def _memory(component: Component) -> dict[str, object]:
     cluster = component.whole("cluster_size", 1)
     width, word = component.whole("width"), component.whole("datawidth")
     if width % (word * cluster):
@@ -293,7 +195,7 @@ def _loops(rules: LevelRules) -> dict[str, object]:
     return loops
 
 
-def _fanout(component: _Component, inner: _Component, rules: LevelRules) -> dict[str, object]:
+def _fanout(component: Component, inner: Component, rules: LevelRules) -> dict[str, object]:
     """Instances of the next level per own one, along x and y by the ratio of the meshes."""
     ratios = [divmod(below, own) for below, own in zip(inner.mesh, component.mesh, strict=True)]
     if any(rest or not size for size, rest in ratios):

@@ -33,7 +33,7 @@ class CaseResult:
     """One case: what we count and where that differs from what the file says.
 
     `integers`: how many were compared; `energy_error`: the greatest relative one of all energies above 1 pJ;
-    `differences`: texts, empty = equal. All three are of nothing where the case has no `result`.
+    `differences`: texts, empty = equal. A case without a `result` has compared 0 integers.
     """
 
     name: str
