@@ -25,12 +25,13 @@ from bitjoule.mapping.kernel_step import (
     Frame,
     Spread,
     child_cost,
+    distinct_offsets,
     fits,
     input_box,
     volume,
 )
 
-__all__ = ["Lattice", "Stages", "open_bound", "outer_table", "stage_bounds"]
+__all__ = ["Lattice", "Stages", "compulsory_bound", "open_bound", "outer_table", "stage_bounds"]
 
 N, G, K, C, P, Q, R, S = range(8)
 
@@ -203,6 +204,44 @@ def _born_bound(
     if not any_born:
         return 0.0
     return open_bound(f, x, top, tile, fills, spread, state, partial, nothing)
+
+
+@njit(cache=True)
+def compulsory_bound(f: Frame, x: Spread, inside: int, partial: int, nothing: Any) -> float:
+    """Least energy of the children born inside level `inside` that fetch from a tensor's home.
+
+    Every element of a tensor leaves its home at least once (those of inputs that a stride skips need not), and
+    every output is handed up at least once.
+    """
+    energy = 0.0
+    last = x.inner.shape[0] - 1
+    total = np.empty(8, np.int64)
+    for d in range(8):
+        total[d] = x.bounds[d] * x.inner[last, d]
+    for c in range(f.ct.size):
+        if f.couter[c] >= 0 or f.clev[c] < 0 or f.clev[c] >= inside:
+            continue
+        t, home = f.ct[c], f.cpar[c]
+        wide = 1
+        for level in range(f.clev[c] + 1, home + 1):
+            if t == INPUTS:
+                for d in (N, G, C, P, Q, R, S):
+                    wide *= x.sp[level, d]
+            else:
+                wide *= x.distinct[t, level]
+        if t == OUTPUTS:
+            fills = x.visits[f.clev[c]]
+        else:
+            elements = total[G] * total[C]
+            if t == WEIGHTS:
+                elements *= total[K] * total[R] * total[S]
+            else:
+                rows = distinct_offsets(total[P], f.window[0], total[R], f.window[1])
+                columns = distinct_offsets(total[Q], f.window[2], total[S], f.window[3])
+                elements *= total[N] * rows * columns
+            fills = elements // (wide * x.instances[home])
+        energy += child_cost(f, x, c, fills, wide, partial, 0, nothing)[0]
+    return energy
 
 
 @njit(cache=True)

@@ -25,6 +25,7 @@ __all__ = [
     "Spread",
     "ceil_div",
     "child_cost",
+    "distinct_offsets",
     "finish",
     "fits",
     "input_box",
@@ -108,7 +109,7 @@ def _gcd(a: int, b: int) -> int:
 
 
 @njit(cache=True)
-def _offsets(count_a: int, step_a: int, count_b: int, step_b: int) -> int:
+def distinct_offsets(count_a: int, step_a: int, count_b: int, step_b: int) -> int:
     """Distinct values of i*step_a + j*step_b over i < count_a, j < count_b."""
     if count_a == 1 or count_b == 1:
         return count_a * count_b
@@ -125,8 +126,8 @@ def input_distinct(f: Frame, x: Spread, level: int, tile: Any) -> int:
     step = np.ones(8, np.int64)
     for d in (P, Q, R, S):
         step[d] = tile[d] * (x.inner[level - 1, d] if level > 0 else 1)
-    rows = _offsets(sp[P], f.window[0] * step[P], sp[R], f.window[1] * step[R])
-    columns = _offsets(sp[Q], f.window[2] * step[Q], sp[S], f.window[3] * step[S])
+    rows = distinct_offsets(sp[P], f.window[0] * step[P], sp[R], f.window[1] * step[R])
+    columns = distinct_offsets(sp[Q], f.window[2] * step[Q], sp[S], f.window[3] * step[S])
     return sp[N] * sp[G] * sp[C] * rows * columns
 
 

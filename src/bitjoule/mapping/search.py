@@ -21,7 +21,7 @@ from bitjoule.mapping.evaluate import Evaluation, Mode, evaluate
 from bitjoule.mapping.frames import Constants, constants_of, frame_of, lattice_of, spread_of, stages_of
 from bitjoule.mapping.hardware_levels import accelerator_of
 from bitjoule.mapping.infeasible import InfeasibleMapping, explain
-from bitjoule.mapping.kernel_bounds import Lattice, Stages, open_bound, outer_table
+from bitjoule.mapping.kernel_bounds import Lattice, Stages, compulsory_bound, open_bound, outer_table
 from bitjoule.mapping.kernel_search import EDP, ENERGY, LATENCY, Goal, cannot_win, search_spread
 from bitjoule.mapping.kernel_step import Frame, Spread, start
 from bitjoule.mapping.layer_problem import problem_of
@@ -242,6 +242,8 @@ class _Search:
                 fills, wide, state = (np.zeros(count, np.int64) for _ in range(3))
                 start(frame, spread, fills, wide, state)
                 energy = open_bound(frame, spread, -1, ones, fills, wide, state, constants.partial, nothing)
+                inside = int(self.stages.first[-2]) if table.size else len(keeps)
+                energy += compulsory_bound(frame, spread, inside, constants.partial, nothing)
                 if table.size:
                     energy += float(least[place[:, 0].sum()])
                     if energy == math.inf:
