@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bitjoule.hardware import HardwareError, load, preset_text
+from bitjoule.hardware.fault import value_at
 from tests.hardware.hierarchy_documents import faults_of, small, with_levels
 
 
@@ -276,3 +279,51 @@ def test_outermost_lacking_two() -> None:
         "levels: the outermost level must keep weights, inputs and outputs; 'dram' lacks weights and inputs"
     )
     assert faults_of(with_levels(put(0, keeps=["outputs"]))) == [text]
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 70),
+    st.just(10**400),
+    st.floats(allow_nan=True),
+    st.text(max_size=3),
+    st.just([]),
+    st.just({}),
+    st.lists(st.one_of(st.integers(0, 3), st.text(max_size=2), st.none(), st.just([])), max_size=3),
+    st.dictionaries(st.sampled_from(["x", "size", "K", "kind", "default"]), st.integers(-1, 3), max_size=2),
+)
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Paths of every value in a document."""
+    found = [path] if path else []
+    if isinstance(value, dict | list):
+        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+            found += places(child, (*path, key))
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_junk_anywhere_is_a_list_of_faults_and_never_a_crash(data: st.DataObject) -> None:
+    document = small()
+    document["levels"][1] |= {
+        "fixed_temporal": {"K": 2},
+        "max_temporal": {"C": 2},
+        "cluster": 1,
+        "sources": {},
+    }
+    if data.draw(st.booleans()):
+        del document["levels"][1]["read_pj"], document["levels"][1]["write_pj"]
+        document["levels"][1]["from_table"] = {"kind": "sram", "technology": 45}
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from(places(document)))
+        parent = value_at(document, path[:-1])
+        parent[path[-1]] = data.draw(JUNK)
+    try:
+        hardware = load(document)
+    except HardwareError as error:
+        assert error.faults and all(fault.text.strip() for fault in error.faults)
+    else:
+        assert load(hardware.to_mapping()) == hardware

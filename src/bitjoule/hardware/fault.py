@@ -18,6 +18,8 @@ __all__ = [
     "value_at",
 ]
 
+LARGEST = 1e300
+
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top of the document."""
 
@@ -113,5 +115,5 @@ def value_at(document: object, path: Path) -> Any:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """A finite number that is no boolean."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite number that is no boolean; a whole number that no float can hold is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "LARGEST_COUNT",
     "Closed",
     "Count",
     "DefaultSource",
@@ -23,6 +24,9 @@ __all__ = [
     "Technology",
 ]
 
+LARGEST_COUNT = 2**62
+"""Counting is exact up to here."""
+
 Status = Literal["published", "measured", "derived", "assumed"]
 
 
@@ -34,7 +38,7 @@ class Closed(BaseModel):
 
 def _size(value: object) -> object:
     """A size in bits, or `unbounded`."""
-    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_COUNT
     if not whole and value != "unbounded":
         raise PydanticCustomError("must", "must be a whole number of bits > 0, or unbounded")
     return value
@@ -57,8 +61,8 @@ class DefaultSource:
 SizeBits = Annotated[int | Literal["unbounded"], BeforeValidator(_size)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
-NaturalNumber = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(gt=0, le=LARGEST_COUNT)]
+NaturalNumber = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Share = Annotated[float, AfterValidator(_share)]
 Name = Annotated[str, Field(min_length=1)]
 

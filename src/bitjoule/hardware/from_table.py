@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bitjoule.hardware.fault import Fault, Path, path_text, shown
+from bitjoule.hardware.fields import LARGEST_COUNT
 from bitjoule.hardware.memory_tables import dram_pj_per_bit, memory_energy_pj
 from bitjoule.hardware.technology import energy_factor
 
@@ -75,7 +76,7 @@ def _looked_up(level: Mapping[str, Any]) -> tuple[dict[str, float], str]:
     """
     table = level["from_table"]
     kind = table.get("kind") if isinstance(table, Mapping) else None
-    if kind not in KEYS:
+    if not isinstance(kind, str) or kind not in KEYS:
         raise ValueError("must be {kind: sram, technology: 45} or {kind: dram, type: LPDDR4}")
     other = [str(key) for key in table if key not in KEYS[kind]]
     if other:
@@ -89,6 +90,7 @@ def _looked_up(level: Mapping[str, Any]) -> tuple[dict[str, float], str]:
         isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in (size, width, banks)
     ):
         raise ValueError("needs size_bits, width_bits and banks as whole numbers > 0")
+    size, width, banks = (min(value, LARGEST_COUNT) for value in (size, width, banks))
     technology, target = table.get("technology"), table.get("scale_to_nm")
     if not isinstance(technology, int) or isinstance(technology, bool):
         raise ValueError(f"technology must be 65, 45, 28 or 22 nm, not {shown(technology)}")

@@ -104,6 +104,7 @@ def _fault(details: ErrorDetails, document: Mapping[str, object]) -> Fault:
         "tuple_type": "a list",
         "too_short": "a mapping with at least one entry",
         "greater_than": f"> {shown(context.get('gt'))}",
+        "less_than_equal": f"<= {shown(context.get('le'))}",
         "greater_than_equal": f">= {shown(context.get('ge'))}",
     }.get(kind)
     if kind == "missing":
