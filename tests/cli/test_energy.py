@@ -93,3 +93,33 @@ def test_bad_input(arguments: tuple[str, ...], message: str) -> None:
 def test_a_format_that_the_hardware_cannot_run() -> None:
     done = bitjoule("energy", "resnet8", "--scheme", "fp16", "--hardware", "braintta22", code=3)
     assert "FP16" in done.stderr
+
+
+def test_a_memory_hierarchy_shows_levels_by_tensor() -> None:
+    arguments = ("energy", "tfc", "--hardware", "eyeriss", "--scheme", "int8")
+    shown = bitjoule(*arguments).stdout
+    head = next(line.split() for line in shown.splitlines() if line.strip().startswith("component"))
+    assert {"weights", "inputs", "psums", "sum"} <= set(head)
+    for row in ("level:dram", "level:filter_rf", "level:psum_rf", "mac", "total", "share"):
+        assert any(line.split()[:1] == [row] for line in shown.splitlines())
+    assert "layer mappings proven optimal" in shown
+    energies = {
+        residency: json.loads(bitjoule(*arguments, "--residency", residency, "--json").stdout)["cost"][
+            "totals"
+        ]["energy_pj"]
+        for residency in ("ideal", "optimal", "none")
+    }
+    assert energies["ideal"] <= energies["optimal"] <= energies["none"]
+    paper = json.loads(bitjoule(*arguments, "--mode", "paper", "--json").stdout)
+    assert paper["cost"]["totals"]["energy_pj"] < energies["optimal"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--residency", "all"), "error: residency must be optimal, none or ideal, not 'all'"),
+        (("--mode", "native"), "error: mode must be physical or paper, not 'native'"),
+    ],
+)
+def test_bad_options(arguments: tuple[str, ...], message: str) -> None:
+    assert message in bitjoule("energy", "resnet8", "--hardware", "eyeriss", *arguments, code=2).stderr

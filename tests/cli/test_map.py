@@ -56,6 +56,7 @@ def document(*arguments: str, code: int = 0) -> dict[str, Any]:
 def test_every_layer_has_its_nest_energy_and_certificate() -> None:
     shown = bitjoule(*RESNET).stdout
     assert "resnet8.json w4a4 on eyeriss, physical mode: every layer from DRAM" in shown
+    assert " block1.conv1 (x2) " in shown
     assert "layers block1.conv1, block1.conv2: K16 C16 P32 Q32 R3 S3" in shown
     assert shown.count("proven optimal (energy): bound = value") == 9
     assert shown.count("on x: ") >= 9

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Answered", "answered_document", "show_answers", "show_modes"]
 
-MOST_NAMES = 3
-
 COLUMNS = {
     "layers": "left",
     "MACs": "right",
@@ -188,10 +186,8 @@ def _evaluation_document(cost: Evaluation) -> dict[str, Any]:
 
 
 def _names(group: Group) -> str:
-    names = group.names
-    if len(names) <= MOST_NAMES:
-        return ", ".join(names)
-    return f"{', '.join(names[:2])} and {len(names) - 2} like them"
+    """The first layer and how many there are; the heading of the loop nest has all names."""
+    return group.names[0] if len(group.names) == 1 else f"{group.names[0]} (x{len(group.names)})"
 
 
 def _heading(group: Group) -> str:
