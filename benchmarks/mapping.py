@@ -27,13 +27,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evaluations import kernel_rate, reference_rate
 from timeloop_mapper import TimeloopMapper
 
 from bitjoule.formats import parse_tensor_format
 from bitjoule.hardware import load
 from bitjoule.mapping.accelerator import Accelerator
-from bitjoule.mapping.evaluate import Mode, evaluate
+from bitjoule.mapping.evaluate import Mode
 from bitjoule.mapping.hardware_levels import accelerator_of
+from bitjoule.mapping.infeasible import InfeasibleMapping
 from bitjoule.mapping.layer_problem import problem_of
 from bitjoule.mapping.problem import Problem
 from bitjoule.mapping.search import solve
@@ -161,10 +163,18 @@ def networks(options: argparse.Namespace) -> list[dict[str, Any]]:
                 hardware = load(name)
                 accelerator = accelerator_of(hardware)
                 problems = distinct(layers, hardware)
-                runs = [
-                    measured(problem, accelerator, "physical", options.objective, options.repeat)
-                    for problem in problems
-                ]
+                try:
+                    runs = [
+                        measured(problem, accelerator, "physical", options.objective, options.repeat)
+                        for problem in problems
+                    ]
+                except InfeasibleMapping as reason:
+                    first = str(reason).splitlines()[1].strip()
+                    print(f"{network:<14}{name:<18}{scheme:<8}{reason.layer} does not fit: {first}")
+                    rows.append(
+                        {"network": network, "hardware": name, "scheme": scheme, "error": str(reason)}
+                    )
+                    continue
                 total, gap = sum(run.cpu_s for run in runs), max(run.gap for run in runs)
                 row = {
                     "network": network,
@@ -187,28 +197,14 @@ def networks(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def rates() -> dict[str, float]:
-    """Evaluations of a given nest per second and core."""
+    """Evaluations of given nests per second and core."""
     hardware = load("eyeriss-timeloop")
     accelerator = accelerator_of(hardware)
     problem = problem_of(peer_layer("1x1 96->24"), hardware)
-    nest = solve(problem, accelerator).mapping
-    began, count = resource.getrusage(resource.RUSAGE_SELF).ru_utime, 500
-    for _ in range(count):
-        evaluate(problem, nest, accelerator)
-    seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - began
-    found = {"pure Python": count / seconds}
-    try:
-        from bitjoule.mapping.evaluate_many import evaluate_many
-    except ImportError:
-        return found
-    count = 200_000
-    nests = [nest] * 2000
-    evaluate_many(problem, nests[:10], accelerator)
-    began = resource.getrusage(resource.RUSAGE_SELF).ru_utime
-    for _ in range(count // len(nests)):
-        evaluate_many(problem, nests, accelerator)
-    found["kernel"] = count / (resource.getrusage(resource.RUSAGE_SELF).ru_utime - began)
-    return found
+    return {
+        "kernels": kernel_rate(problem, accelerator),
+        "reference in Python": reference_rate(problem, accelerator),
+    }
 
 
 def peers(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -264,7 +260,7 @@ def zigzag(rows: list[dict[str, Any]]) -> None:
     print(f"\n{table['tool']} {table['version']}, {table['settings']}: time only, the cost laws differ")
     for entry in table["networks"]:
         for row in rows:
-            if row["network"] == entry["network"]:
+            if row["network"] == entry["network"] and "cpu_s" in row:
                 ours, theirs = row["cpu_s"], entry["cpu_s"]
                 print(
                     f"{entry['network']:<14}{row['hardware']:<18}{row['scheme']:<8}{ours:>8.2f} s here, "
