@@ -143,7 +143,8 @@ class MemoFile:
             self.close()
             warnings.warn(
                 f"mappings are not cached in {self.path} ({error}); results are the same, only slower. To "
-                f"mend it run `bitjoule cache clear`, or set {CACHE_VARIABLE} to a folder that can be written",
+                f"mend it run `bitjoule cache clear`, or set {CACHE_VARIABLE} to a folder that can be "
+                "written",
                 CacheWarning,
                 stacklevel=4,
             )
