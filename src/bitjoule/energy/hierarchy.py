@@ -33,7 +33,7 @@ from bitjoule.mapping.nest import Mapping as Nest
 from bitjoule.mapping.problem import Problem
 from bitjoule.workload import Layer, Workload
 
-__all__ = ["HierarchyPlan", "hierarchy", "hierarchy_plan"]
+__all__ = ["HierarchyPlan", "hierarchy", "hierarchy_plan", "network_prices"]
 
 ROOM_WITHOUT_BOUND = 1 << 40
 """Words of a residency level without a size."""
@@ -93,33 +93,10 @@ def hierarchy_plan(
         UnknownOperation: operators without an operation count, all of them.
         ValueError: hardware of another kind, a mapping of no layer, or one that is not of its layer.
     """
-    accelerator = accelerator_of(hardware)
-    require_known(workload)
-    solve = solver or _remembering()
-    if mappings:
-        for name in mappings:
-            workload.layer(name)
-        solve = _Given(mappings, solve)
-    problems = {layer.name: _problem(layer, hardware, mode) for layer in workload.layers}
-    home = residency_level(accelerator)
-    platform = Platform(accelerator, home, element_prices(hardware, accelerator))
-    steps = steps_of(workload)
-    works = step_works(workload, steps, problems, platform)
-    maps = _maps(workload, works, platform, takes_room=residency != "ideal")
-    tables: dict[Problem, MappingTable] = {}
-    for name, problem in problems.items():
-        key = replace(problem, name=name if mappings and name in mappings else "")
-        if key not in tables:
-            level = None if home is None else home.name
-            tables[key] = MappingTable(problem, accelerator, level, mode, solve)
-    by_layer = {
-        name: tables[replace(problem, name=name if mappings and name in mappings else "")]
-        for name, problem in problems.items()
-    }
-    capacity = None
-    if home is not None:
-        capacity = (ROOM_WITHOUT_BOUND if home.words is None else home.words) * home.word_bits
-    prices = HierarchyPrices(works, maps, by_layer, capacity)
+    prices = network_prices(
+        workload, hardware, takes_room=residency != "ideal", mode=mode, mappings=mappings, solver=solver
+    )
+    works, maps, capacity = prices.works, prices.maps, prices.capacity_bits
     kept = keep_nothing(maps)
     if capacity is None or residency == "none":
         choices = settled(prices, maps, kept, capacity)
@@ -134,9 +111,49 @@ def hierarchy_plan(
         accelerators={name: entry.accelerator for name, entry in placed.items()},
         kept=kept,
         choices=choices,
-        residency_level="" if home is None else home.name,
-        searches=sum(table.searches for table in tables.values()),
+        residency_level=home.name if (home := prices.home) else "",
+        searches=sum(
+            table.searches for table in {id(table): table for table in prices.tables.values()}.values()
+        ),
     )
+
+
+def network_prices(
+    workload: Workload,
+    hardware: Hardware,
+    *,
+    takes_room: bool = True,
+    mode: Mode = "physical",
+    mappings: Mapping[str, Nest] | None = None,
+    solver: LayerSolver | None = None,
+) -> HierarchyPrices:
+    """Prices of every step of a network, whatever stays on chip; `takes_room` False: kept maps take none.
+
+    Raises: as `hierarchy_plan`.
+    """
+    accelerator = accelerator_of(hardware)
+    require_known(workload)
+    solve = solver or _remembering()
+    given = dict(mappings or {})
+    for name in given:
+        workload.layer(name)
+    if given:
+        solve = _Given(given, solve)
+    problems = {layer.name: _problem(layer, hardware, mode) for layer in workload.layers}
+    home = residency_level(accelerator)
+    platform = Platform(accelerator, home, element_prices(hardware, accelerator))
+    works = step_works(workload, steps_of(workload), problems, platform)
+    equal: dict[Problem, MappingTable] = {}
+    tables: dict[str, MappingTable] = {}
+    for name, problem in problems.items():  # equal layers share a table, unless a nest is given
+        key = replace(problem, name=name if name in given else "")
+        tables[name] = equal.setdefault(
+            key, MappingTable(problem, accelerator, home.name if home else None, mode, solve)
+        )
+    capacity = None
+    if home is not None:
+        capacity = (ROOM_WITHOUT_BOUND if home.words is None else home.words) * home.word_bits
+    return HierarchyPrices(works, _maps(workload, works, platform, takes_room=takes_room), tables, capacity)
 
 
 def _problem(layer: Layer, hardware: Hardware, mode: Mode) -> Problem:
@@ -249,7 +266,7 @@ def _notes(
     residency: ResidencyMode,
     mode: Mode,
 ) -> Iterator[str]:
-    home = prices.works[0].platform.home if prices.works else None
+    home = prices.home
     where = f"feature maps stay in {home.name}" if home else "no level holds feature maps between layers"
     psums = "auto" if hardware.psum_bits == "auto" else f"{hardware.psum_bits} bits"
     yield (
@@ -265,7 +282,7 @@ def _notes(
     if constrained:
         yield (
             "partial sums of an output on chip need room that the unconstrained optimum does not leave; "
-            f"best of two narrower map spaces: {', '.join(constrained)}"
+            f"best of three narrower map spaces: {', '.join(constrained)}"
         )
     if mode == "physical":
         warnings = [text for layer in workload.layers if (text := psum_warning(layer, hardware))]

@@ -20,6 +20,7 @@ from bitjoule.energy.infeasible import Infeasible
 from bitjoule.energy.mapping_table import MappingTable, PlacedMapping
 from bitjoule.energy.priced_program import Option
 from bitjoule.energy.residency_prices import Price, StepChoice
+from bitjoule.mapping.accelerator import StorageLevel
 from bitjoule.mapping.evaluate import Evaluation
 from bitjoule.mapping.infeasible import InfeasibleMapping
 
@@ -163,9 +164,13 @@ class HierarchyPrices:
         return frozenset(self.maps[number].name for number in on)
 
     @property
+    def home(self) -> StorageLevel | None:
+        """The residency level."""
+        return self.works[0].platform.home if self.works else None
+
+    @property
     def _word_bits(self) -> int:
-        home = self.works[0].platform.home
-        return 1 if home is None else home.word_bits
+        return 1 if self.home is None else self.home.word_bits
 
     def _words(self, bits: int) -> int:
         return bits // self._word_bits

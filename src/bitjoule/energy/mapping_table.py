@@ -7,8 +7,9 @@ takes: a table of (asked, taken, mapping) needs few searches.
 
 Outputs that live on chip are stored at their own width; what a mapping holds of them as partial sums at a
 time is wider, and the difference is taken from the free words. A mapping that has no room for it gives way
-to the better of two: the optimum with the difference of the whole tensor set aside, and the optimum that sums
-up below the level, so that no partial sum comes there.
+to the best of three: the optimum with as much room set aside as its sums take, the same among mappings that
+sum up below the level, so that no partial sum comes there, and among those that finish their sums at the
+level one after another [assumed: the optimum of all that fit would need a search of its own].
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from bitjoule.mapping.packing import words
 from bitjoule.mapping.problem import DIMS, REDUCED, RELEVANT, Problem
 
 __all__ = ["LayerSolver", "MappingTable", "PlacedMapping", "Solved", "partial_elements"]
+
+REDUCTION_FIRST = ("R", "S", "C")
+"""Reduction loops, innermost first, of a level that finishes its sums."""
 
 
 class Solved(Protocol):
@@ -135,22 +139,32 @@ class MappingTable:
 
     def _solve(self, resident: tuple[str, ...], free_words: int | None) -> PlacedMapping | None:
         if self.home is None:
-            return self._searched(self.accelerator, free_words)
+            return self._searched(self.accelerator)
         hardware = self.accelerator.resident(self.home, resident, free_words)
-        best = self._searched(hardware, free_words)
+        best = self._searched(hardware)
         if best is None or free_words is None or best.taken_words <= free_words:
             return best
-        kept_whole = free_words - self._widening(self.problem.elements("outputs"))
-        candidates = [self._searched(_summed_below(hardware, self.home), free_words)]
-        if kept_whole >= 0:
-            narrower = self.accelerator.resident(self.home, resident, kept_whole)
-            candidates.append(self._searched(narrower, free_words))
-        fitting = [entry for entry in candidates if entry is not None and entry.taken_words <= free_words]
+        spaces = (hardware, _summed_below(hardware, self.home), _summed_at_once(hardware, self.home))
+        found = [self._with_room_for_sums(space, self.home, free_words) for space in spaces]
+        fitting = [entry for entry in found if entry is not None]
         if not fitting:
             return None
         return replace(min(fitting, key=lambda entry: entry.energy_pj), constrained=True)
 
-    def _searched(self, hardware: Accelerator, free_words: int | None) -> PlacedMapping | None:
+    def _with_room_for_sums(self, space: Accelerator, home: str, free_words: int) -> PlacedMapping | None:
+        """The optimum of a map space with so much of the room set aside that its partial sums fit."""
+        room = free_words
+        while room >= 0:
+            levels = tuple(
+                replace(level, words=room) if level.name == home else level for level in space.levels
+            )
+            entry = self._searched(replace(space, levels=levels))
+            if entry is None or entry.taken_words <= free_words:
+                return entry
+            room -= entry.taken_words - free_words
+        return None
+
+    def _searched(self, hardware: Accelerator) -> PlacedMapping | None:
         self.searches += 1
         try:
             solved = self.solver(self.problem, hardware, mode=self.mode)
@@ -201,8 +215,23 @@ def partial_elements(problem: Problem, mapping: Mapping, home: int) -> int:
 def _summed_below(hardware: Accelerator, home: str) -> Accelerator:
     """No reduction loop in time at the level or outside."""
     index = [level.name for level in hardware.levels].index(home)
+    return _without_reduction(hardware, index)
+
+
+def _summed_at_once(hardware: Accelerator, home: str) -> Accelerator:
+    """No reduction loop in time outside the level, and those at the level innermost."""
+    index = [level.name for level in hardware.levels].index(home)
+    level = hardware.levels[index]
+    order = (*REDUCTION_FIRST, *(dim for dim in level.temporal_order if dim not in REDUCED))
+    inside = (*hardware.levels[:index], replace(level, temporal_order=order))
+    outside = _without_reduction(hardware, index + 1).levels[index + 1 :]
+    return replace(hardware, levels=(*inside, *outside))
+
+
+def _without_reduction(hardware: Accelerator, first: int) -> Accelerator:
+    """No reduction loop in time from level `first` outwards."""
     outside = [
         replace(level, temporal_dims=tuple(dim for dim in level.temporal_dims if dim not in REDUCED))
-        for level in hardware.levels[index:]
+        for level in hardware.levels[first:]
     ]
-    return replace(hardware, levels=(*hardware.levels[:index], *outside))
+    return replace(hardware, levels=(*hardware.levels[:first], *outside))

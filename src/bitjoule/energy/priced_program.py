@@ -7,8 +7,9 @@ kept but which it does not reach on chip; d[t] it is flushed. Rows, with on[t,s]
 in which t is on:
 
     sum_o z[s,o] = 1                  sum_t size*c[t,s] + sum_o need*z[s,o] <= capacity
-    made at s:  on = k first gap      used at s:  k before <= on <= k before + l, k after - k before <= l + f,
-    d >= k first - k other            l <= k after, or 0 without a gap after;  d >= k first, of an output
+    made at s:  on = k first gap      used at s:  k before <= on <= k before + l,  l <= on,  l <= k after,
+                                                  k after - k before <= l + f;  without a gap after l = f = 0
+    d >= k first - k other, and of an output d >= k first
 """
 
 from __future__ import annotations
@@ -125,8 +126,10 @@ def _add_step(
         elif step in tensor.uses:
             before = (("keep", number, step), -1.0)
             programme.at_most([*((name, -1.0) for name, _ in on), (before[0], 1.0)], 0)
-            loads = [(("load", number, step), -1.0)] if ("load", number, step) in programme else []
-            programme.at_most([*on, before, *loads], 0)
+            load = ("load", number, step)
+            programme.at_most([*on, before, *([(load, -1.0)] if load in programme else [])], 0)
+            if load in programme:
+                programme.at_most([*((name, -1.0) for name, _ in on), (load, 1.0)], 0)
 
 
 def _equal(programme: BinaryProgramme, terms: Sequence[tuple[Hashable, float]]) -> None:
