@@ -72,3 +72,16 @@ def test_text_has_a_contrast_of_at_least_4_5() -> None:
 def test_dark_by_preference_and_by_button_are_the_same() -> None:
     _, preferred, chosen, _ = palettes()
     assert preferred == chosen
+
+
+def test_memories_of_one_hardware_differ_and_take_their_colours_before_operations() -> None:
+    eyeriss = ["level:dram", "level:glb", "level:ifmap_rf", "level:filter_rf", "level:psum_rf", "mac"]
+    small = ["op:add", "op:relu", "noc:glb", "op:pool"]
+    simba = ["level:dram", "level:glb", "level:weights", "level:inputs", "level:sums", "mac", "op:add"]
+    moons = ["moons:dram", "moons:main", "moons:local", "moons:compute"]
+    every = sorted({*eyeriss, *small, *simba, *moons})
+    colors = dict(zip(every, component_colors(every, [eyeriss + small, simba, moons]), strict=True))
+    for group in (eyeriss, simba[:-1], moons):
+        assert len({colors[name] for name in group}) == len(group)
+        assert "#8A929C" not in {colors[name] for name in group}
+    assert colors["moons:compute"] == colors["mac"] == "#009E73"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitjoule.report.palette import component_colors, family_styles, tensor_colors
-from bitjoule.report.select import components, detailed, family_fronts
+from bitjoule.report.select import components, components_together, detailed, family_fronts
 
 __all__ = ["columnar", "json_text"]
 
@@ -124,7 +124,9 @@ def _details(points: Sequence[Mapping[str, Any]]) -> Json:
     names_of_components = components(points)
     tensors = sorted({tensor for _, tensor in keys.values})
     return {
-        "components": _named(names_of_components, component_colors(names_of_components)),
+        "components": _named(
+            names_of_components, component_colors(names_of_components, components_together(points))
+        ),
         "tensors": _named(tensors, tensor_colors(tensors)),
         "keys": [
             [names_of_components.index(component), tensors.index(tensor)] for component, tensor in keys.values

@@ -8,7 +8,7 @@ from typing import Any
 from bitjoule.report.marks import by_hardware, named
 from bitjoule.report.markup import Column, Html, Row, escape, join, paragraph, table
 from bitjoule.report.palette import component_colors, tensor_colors
-from bitjoule.report.select import components
+from bitjoule.report.select import components, components_together
 from bitjoule.report.units import energy_text, percent_text
 
 __all__ = ["component_text", "energy_section"]
@@ -31,7 +31,7 @@ def _stacks(data: Json, hardware: str) -> Html:
         return paragraph("No breakdown of the energy is stored for these points.", "soft")
     every = components(data["points"])
     names.sort(key=lambda name: -sum(one.get(name, 0.0) for one in sums))
-    colors = dict(zip(every, component_colors(every), strict=True))
+    colors = dict(zip(every, component_colors(every, components_together(data["points"])), strict=True))
     most = max(point["energy_pj"] for point in front)
     rows = (
         Row(

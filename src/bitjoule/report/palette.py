@@ -7,7 +7,7 @@ repeats what the colour says, and an outline in the text colour keeps the light 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -60,23 +60,32 @@ def family_styles(families: Sequence[str]) -> tuple[Style, ...]:
     )
 
 
-def component_colors(components: Sequence[str]) -> tuple[str, ...]:
+def component_colors(components: Sequence[str], together: Iterable[Collection[str]] = ()) -> tuple[str, ...]:
     """DRAM is vermillion and the first arithmetic green in every report; the others follow in order.
+
+    `together`: groups that are drawn in one bar, such as the components of one hardware; names that no group
+    joins may share a colour. Without groups all are drawn together. Memories choose before operations,
+    networks and leakage; what comes too late is grey.
 
     >>> component_colors(["moons:compute", "moons:main", "moons:dram"])
     ('#009E73', '#0072B2', '#D55E00')
+    >>> component_colors(["level:a", "level:b"], [["level:a"], ["level:b"]])
+    ('#0072B2', '#0072B2')
     """
-    others = iter((BLUE, SKY, ORANGE, PURPLE, YELLOW, INK))
-    colors = []
-    for name in components:
+    groups = [frozenset(group) for group in together] or [frozenset(components)]
+    chosen: dict[str, str] = {}
+    for name in sorted(components, key=lambda name: name.lower().startswith(("op:", "noc:", "leak:"))):
         lower = name.lower()
+        beside = {other for group in groups if name in group for other in group}
+        taken = {color for other, color in chosen.items() if other in beside}
         if "dram" in lower:
-            colors.append(VERMILLION)
-        elif GREEN not in colors and ("compute" in lower or lower.startswith(("mac", "op:"))):
-            colors.append(GREEN)
+            chosen[name] = VERMILLION
+        elif GREEN not in taken and ("compute" in lower or lower.startswith(("mac", "op:"))):
+            chosen[name] = GREEN
         else:
-            colors.append(next(others, GREY))
-    return tuple(colors)
+            free = (color for color in (BLUE, SKY, ORANGE, PURPLE, YELLOW, INK) if color not in taken)
+            chosen[name] = next(free, GREY)
+    return tuple(chosen[name] for name in components)
 
 
 def tensor_colors(tensors: Sequence[str]) -> tuple[str, ...]:

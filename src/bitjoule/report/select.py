@@ -9,7 +9,7 @@ import numpy as np
 
 from bitjoule.search.pareto import front
 
-__all__ = ["components", "detailed", "family_fronts", "plotted"]
+__all__ = ["components", "components_together", "detailed", "family_fronts", "plotted"]
 
 Point = Mapping[str, Any]
 """One element of `points` in a bitjoule.report_data/1 document."""
@@ -28,6 +28,11 @@ def components(points: Sequence[Point]) -> list[str]:
             for item in layer["items"]
         }
     )
+
+
+def components_together(points: Sequence[Point]) -> list[list[str]]:
+    """The components of each hardware: what may stand in one bar."""
+    return [components([p for p in points if p["hardware"] == on]) for on in {p["hardware"] for p in points}]
 
 
 def plotted(points: Sequence[Point]) -> list[int]:
