@@ -56,7 +56,7 @@ def test_prices_scale_to_the_node() -> None:
 
 def test_a_pipeline_works_on_accumulators() -> None:
     add, mul = PRICES.energy_pj(ADD, 24), PRICES.energy_pj(MUL, 24)
-    relu = Operation("relu", "relu", (), "conv.out", 8, fused_into="conv")
+    relu = Operation("relu", "relu", ("input",), "conv.out", 8, fused_into="conv")
     shortcut = Operation("sum", "add", ("input",), "conv.out", 8, fused_into="conv")
     found = fused(conv(bias=True), relu, shortcut)
     assert found == {

@@ -145,7 +145,7 @@ def test_ideal_reads_and_writes_the_network_once() -> None:
     for item in priced(64).items:
         if item.component == "level:dram":
             moved[item.tensor, item.action] = moved.get((item.tensor, item.action), 0) + item.bits_moved
-    weights = sum(one.weight_elements for one in net().layers) * 8
+    weights = sum(one.weight_elements * one.P for one in net().layers) * 8  # no buffer for them: once a row
     assert moved == {("weights", "read"): weights, ("inputs", "read"): 64, ("outputs", "update"): 64}
 
 
