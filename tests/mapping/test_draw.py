@@ -92,5 +92,6 @@ def test_tensors_that_live_on_chip_are_said_to_be_whole() -> None:
     resident = toy(dims).resident("glb", ("outputs",), 10)
     drawn = loop_nest(solve(problem, resident), resident)
     (glb,) = [line for line in drawn.splitlines() if line.startswith("glb")]
-    assert "outputs" in glb and "whole" in glb
+    assert glb.endswith("outputs (4 bit) live here as a whole") or "partial sums) live here" in glb
+    assert "% of 10" in glb
     assert "outputs" not in drawn.splitlines()[0]

@@ -114,17 +114,20 @@ def certificate(result: MappingResult) -> str:
 
 
 def _holdings(level: StorageLevel, cost: LevelCost | None) -> str:
+    """Tiles with their words and the level's fill, and the tensors that live here as a whole."""
     if cost is None or not cost.tensors:
         return "" if level.keeps else f"fan-out to {level.fanout:,}"
-    held = ", ".join(
-        f"{tensor.tensor} {tensor.tile:,}{_bits(tensor)}{' whole' * (tensor.tensor in level.holds)}"
-        for tensor in cost.tensors
-    )
-    words = sum(tensor.tile_words for tensor in cost.tensors if tensor.tensor not in level.holds)
-    said = f"{held} in {words:,} word{'s' * (words != 1)}"
-    if level.words is None:
-        return said
-    return f"{said}, {100 * words / level.words if level.words else 0.0:.0f} % of {level.words:,}"
+    tiles = [tensor for tensor in cost.tensors if tensor.tensor not in level.holds]
+    living = [f"{t.tensor}{_bits(t)}" for t in cost.tensors if t.tensor in level.holds]
+    said = []
+    if tiles:
+        words = sum(tensor.tile_words for tensor in tiles)
+        held = ", ".join(f"{tensor.tensor} {tensor.tile:,}{_bits(tensor)}" for tensor in tiles)
+        fill = f", {100 * words / level.words:.0f} % of {level.words:,}" if level.words else ""
+        said.append(f"{held} in {words:,} word{'s' * (words != 1)}{fill}")
+    if living:
+        said.append(f"{', '.join(living)} live here as a whole")
+    return "; ".join(said)
 
 
 def _bits(cost: TensorCost) -> str:
