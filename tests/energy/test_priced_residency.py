@@ -10,8 +10,8 @@ from itertools import product
 import pytest
 
 from bitjoule.energy.feature_map import BEFORE, FeatureMap
-from bitjoule.energy.priced_program import Option, cheapest_by_program
-from bitjoule.energy.residency_prices import Price, choices_of
+from bitjoule.energy.priced_program import cheapest_by_program
+from bitjoule.energy.residency_prices import Option, Price, choices_of
 from bitjoule.energy.residency_states import cheapest_by_states
 
 

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from bitjoule.energy.braintta import braintta
 from bitjoule.energy.cost import Cost, CostItem
+from bitjoule.energy.hierarchy import HierarchyPlan, hierarchy, hierarchy_plan
+from bitjoule.energy.hierarchy_items import price
 from bitjoule.energy.infeasible import Infeasible
 from bitjoule.energy.model import CostOptions, cost, cost_model_version
 from bitjoule.energy.moons import moons
@@ -29,6 +31,7 @@ __all__ = [
     "CostOptions",
     "FeatureMap",
     "HasGraph",
+    "HierarchyPlan",
     "Infeasible",
     "ResidencyPlan",
     "Step",
@@ -36,7 +39,10 @@ __all__ = [
     "braintta",
     "cost",
     "cost_model_version",
+    "hierarchy",
+    "hierarchy_plan",
     "moons",
+    "price",
     "residency",
 ]
 

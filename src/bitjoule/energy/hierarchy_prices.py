@@ -18,8 +18,7 @@ from bitjoule.energy.hierarchy_items import Transfer, leak_items
 from bitjoule.energy.hierarchy_steps import StepWork
 from bitjoule.energy.infeasible import Infeasible
 from bitjoule.energy.mapping_table import MappingTable, PlacedMapping
-from bitjoule.energy.priced_program import Option
-from bitjoule.energy.residency_prices import Price, StepChoice
+from bitjoule.energy.residency_prices import Option, Price, StepChoice
 from bitjoule.mapping.accelerator import StorageLevel
 from bitjoule.mapping.evaluate import Evaluation
 from bitjoule.mapping.infeasible import InfeasibleMapping

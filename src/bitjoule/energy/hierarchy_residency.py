@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 from bitjoule.energy.feature_map import FeatureMap, tensors_live_at
 from bitjoule.energy.hierarchy_prices import HierarchyPrices
-from bitjoule.energy.priced_program import cheapest_by_program
 from bitjoule.energy.residency import MAX_LIVE
 from bitjoule.energy.residency_prices import StepChoice, choices_of
 from bitjoule.energy.residency_states import cheapest_by_states
@@ -58,6 +57,8 @@ def keep_best(
     length = len(prices.works)
     most_live = max((len(tensors_live_at(maps, step)) for step in range(length)), default=0)
     if most_live > max_live:
+        from bitjoule.energy.priced_program import cheapest_by_program  # SciPy costs half a second to import
+
         kept = cheapest_by_program(length, maps, capacity_bits, prices)
         return kept, settled(prices, maps, kept, capacity_bits)
     while True:

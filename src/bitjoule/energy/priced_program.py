@@ -15,32 +15,13 @@ in which t is on:
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 from bitjoule.energy.binary_programme import BinaryProgramme
 from bitjoule.energy.feature_map import BEFORE, FeatureMap
-from bitjoule.energy.residency_prices import StepPrices
+from bitjoule.energy.residency_prices import OptionPrices, StepPrices
 
-__all__ = ["Option", "OptionPrices", "cheapest_by_program"]
-
-
-@dataclass(frozen=True)
-class Option:
-    """Tensors on chip, what the step costs then, and the free bits from which this price holds."""
-
-    on: frozenset[int]
-    energy: float
-    need_bits: int
-
-
-class OptionPrices(StepPrices, Protocol):
-    """Step prices that can be listed."""
-
-    def options(self, step: int, least_free_bits: int) -> Sequence[Option]:
-        """All prices of a step at `least_free_bits` free bits and more."""
-        ...
+__all__ = ["cheapest_by_program"]
 
 
 def cheapest_by_program(

@@ -22,7 +22,16 @@ from typing import Protocol
 
 from bitjoule.energy.feature_map import BEFORE, FeatureMap, Step, too_small
 
-__all__ = ["Price", "StepChoice", "StepPrices", "TrafficPrices", "choices_of", "loaded_or_filled"]
+__all__ = [
+    "Option",
+    "OptionPrices",
+    "Price",
+    "StepChoice",
+    "StepPrices",
+    "TrafficPrices",
+    "choices_of",
+    "loaded_or_filled",
+]
 
 Price = tuple[float, int]
 """(energy, bits that cross DRAM); added and compared in this order."""
@@ -70,6 +79,23 @@ class StepChoice:
     loaded: tuple[int, ...] = ()
     filled: tuple[int, ...] = ()
     flushed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Option:
+    """Tensors on chip, what the step costs then, and the free bits from which this price holds."""
+
+    on: frozenset[int]
+    energy: float
+    need_bits: int
+
+
+class OptionPrices(StepPrices, Protocol):
+    """Step prices that can be listed."""
+
+    def options(self, step: int, least_free_bits: int) -> Sequence[Option]:
+        """All prices of a step at `least_free_bits` free bits and more."""
+        ...
 
 
 def loaded_or_filled(
