@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -146,3 +147,24 @@ def test_an_output_on_chip_is_flushed_once() -> None:
     assert priced is not None and priced[0][0] == 3 + 7
     assert [choice.flushed for choice in priced[1]] == [(0,), (), ()]
     assert choices_of(3, tensors, kept, 3, prices) is None
+
+
+def test_fifty_layers_with_shortcuts_take_less_than_a_second() -> None:
+    length = 54
+    tensors = tuple(
+        FeatureMap(f"t{step}", 5 + step % 7, step, (step + 1,) if step % 3 else (step + 1, step + 3))
+        for step in range(length - 3)
+    )
+    steps: list[dict[frozenset[int], list[tuple[int, int]]]] = []
+    for step in range(length):
+        touched = [n for n, t in enumerate(tensors) if step == t.producer or step in t.uses]
+        masks = [
+            frozenset(n for keep, n in zip(choice, touched, strict=True) if keep)
+            for choice in product((False, True), repeat=len(touched))
+        ]
+        steps.append({on: [(3, 60 - 9 * len(on)), (9, 50 - 9 * len(on))] for on in masks})
+    moves = [[7] * len(tensors)] * 3
+    started = time.process_time()
+    kept = cheapest_by_states(length, tensors, 30, Table(steps, *moves))
+    assert time.process_time() - started < 1.0
+    assert 10 < sum(map(sum, kept.values())) < sum(len(tensor.uses) for tensor in tensors)
