@@ -12,7 +12,30 @@ import numpy as np
 from bitjoule.mapping.accelerator import Accelerator
 from bitjoule.mapping.counts import packing_of
 from bitjoule.mapping.kernel_bounds import Lattice, Stages
-from bitjoule.mapping.kernel_step import Frame, Spread
+from bitjoule.mapping.kernel_step import (
+    BLOCK_D,
+    BLOCK_N,
+    BORN,
+    CAPACITY,
+    CAPPED,
+    CLUSTERS,
+    DISTINCT,
+    DRAIN,
+    FRAME_COLUMNS,
+    INSTANCES,
+    OUTERMOST,
+    OUTPUTS,
+    PSUM_D,
+    PSUM_N,
+    SPREAD_COLUMNS,
+    TRACK,
+    VARIES,
+    VISITS,
+    WORD_D,
+    WORD_N,
+    Frame,
+    Spread,
+)
 from bitjoule.mapping.packing import Mode
 from bitjoule.mapping.problem import DIMS, RELEVANT, TENSORS, Problem
 from bitjoule.mapping.space import SpatialAssignment, divisors
@@ -60,55 +83,48 @@ def frame_of(
         "outputs": None if native else problem.output_bits,
     }
     psum = problem.psum_bits if mode == "physical" else bits["outputs"]
-    ct, clev, cpar, cinner, couter = [], [], [], [], []
+    children: list[list[int]] = []
     born = np.full((count, 3), -1, np.int64)
     outermost = np.zeros(count, np.bool_)
     for t, tensor in enumerate(TENSORS):
         keepers = [i for i, kept in enumerate(keeps) if tensor in kept]
-        chain = [-1, *keepers]
-        for place in range(len(keepers)):
-            me = len(ct)
-            ct.append(t)
-            clev.append(chain[place])
-            cpar.append(chain[place + 1])
-            cinner.append(me - 1 if place else -1)
-            couter.append(me + 1 if place + 1 < len(keepers) else -1)
-            if chain[place] >= 0:
-                born[chain[place], t] = me
+        for place, (at, parent) in enumerate(zip([-1, *keepers], keepers, strict=False)):
+            me = len(children)
+            more = place + 1 < len(keepers)
+            children.append([t, at, parent, me - 1 if place else -1, me + 1 if more else -1])
+            if at >= 0:
+                born[at, t] = me
         if tensor == "outputs":
             outermost[keepers[-1]] = True
     ratios = [[_ratio(bits[t], level.word_bits, packing) for t in TENSORS] for level in levels]
     psums = [_ratio(psum, level.word_bits, packing) for level in levels]
     blocks = [Fraction(level.width_bits, level.word_bits * level.cluster) for level in levels]
     track, bandwidth = _tracked(problem, accelerator, keeps, ratios, psums, widest) if limited else ({}, [])
+    level = np.full((count, FRAME_COLUMNS), -1, np.int64)
+    level[:, CAPACITY] = [-1 if entry.words is None else entry.words for entry in levels]
+    level[:, (PSUM_N, PSUM_D)] = psums
+    level[:, BLOCK_N] = [block.numerator for block in blocks]
+    level[:, BLOCK_D] = [block.denominator for block in blocks]
+    level[:, DRAIN] = [entry.charge_drain for entry in levels]
+    level[:, OUTERMOST] = outermost
+    level[:, TRACK] = [track.get(index, -1) for index in range(count)]
+    for t, tensor in enumerate(TENSORS):
+        level[:, CAPPED + t] = [
+            tensor in kept and tensor not in entry.holds for kept, entry in zip(keeps, levels, strict=True)
+        ]
+        level[:, (WORD_N + t, WORD_D + t)] = [row[t] for row in ratios]
+        level[:, BORN + t] = born[:, t]
     return Frame(
-        ct=np.array(ct),
-        clev=np.array(clev),
-        cpar=np.array(cpar),
-        cinner=np.array(cinner),
-        couter=np.array(couter),
-        born=born,
-        cap=np.array([-1 if level.words is None else level.words for level in levels]),
-        capped=np.array(
+        child=np.array(children),
+        level=level,
+        price=np.array(
             [
-                [t in kept and t not in level.holds for t in TENSORS]
-                for kept, level in zip(keeps, levels, strict=True)
-            ]
+                [entry.read_pj, entry.write_pj, entry.update_price_pj, entry.noc_pj_per_word]
+                for entry in levels
+            ],
+            np.float64,
         ),
-        wn=np.array([[r[0] for r in row] for row in ratios]),
-        wd=np.array([[r[1] for r in row] for row in ratios]),
-        pn=np.array([r[0] for r in psums]),
-        pd=np.array([r[1] for r in psums]),
-        bn=np.array([block.numerator for block in blocks]),
-        bd=np.array([block.denominator for block in blocks]),
-        read_pj=np.array([float(level.read_pj) for level in levels]),
-        write_pj=np.array([float(level.write_pj) for level in levels]),
-        update_pj=np.array([float(level.update_price_pj) for level in levels]),
-        noc_pj=np.array([float(level.noc_pj_per_word) for level in levels]),
-        drain=np.array([level.charge_drain for level in levels]),
-        outermost=outermost,
         window=np.array([problem.stride[0], problem.dilation[0], problem.stride[1], problem.dilation[1]]),
-        track=np.array([track.get(i, -1) for i in range(count)]),
         bandwidth=np.array(bandwidth, np.float64),
     )
 
@@ -171,17 +187,13 @@ def spread_of(problem: Problem, accelerator: Accelerator, entry: SpatialAssignme
     relevant_above = np.ones(count, np.int64)
     for index in range(count - 2, -1, -1):
         relevant_above[index] = relevant_above[index + 1] * distinct[2, index + 1]
-    return Spread(
-        sp=sp,
-        inner=inner,
-        bounds=np.array(problem.bounds) // total,
-        instances=above,
-        clusters=np.minimum(above, np.maximum(1, existing)),
-        visits=problem.elements("outputs") // relevant_above,
-        distinct=distinct,
-        varies=varies,
-        least=least,
-    )
+    level = np.empty((count, SPREAD_COLUMNS), np.int64)
+    level[:, INSTANCES] = above
+    level[:, CLUSTERS] = np.minimum(above, np.maximum(1, existing))
+    level[:, VISITS] = problem.elements("outputs") // relevant_above
+    level[:, VARIES] = varies
+    level[:, DISTINCT : DISTINCT + 3] = distinct.T
+    return Spread(sp, inner, np.array(problem.bounds) // total, level, least)
 
 
 @dataclass(frozen=True)
@@ -200,17 +212,16 @@ def constants_of(problem: Problem, accelerator: Accelerator, frame: Frame, sprea
     steps = math.prod(int(b) for b in spread.bounds)
     leak = math.fsum(
         level.leak_pj_per_cycle * int(n)
-        for level, n in zip(accelerator.levels, spread.instances, strict=True)
+        for level, n in zip(accelerator.levels, spread.level[:, INSTANCES], strict=True)
     )
     units = int(spread.sp.prod())
     rate = problem.macs_per_cycle
     cycles = -(-steps // int(rate)) if rate == int(rate) else math.ceil(steps / rate)
     partial = 0
-    for c in range(frame.ct.size):
-        if frame.ct[c] == 2 and frame.clev[c] < 0:
-            parent = int(frame.cpar[c])
-            if steps * int(spread.least[2, parent + 1]) > int(spread.visits[parent]):
-                partial |= 1 << parent
+    for tensor, at, parent, _, _ in frame.child:
+        if tensor == OUTPUTS and at < 0:
+            if steps * int(spread.least[OUTPUTS, parent + 1]) > int(spread.level[parent, VISITS]):
+                partial |= 1 << int(parent)
     return Constants(
         cycles, leak + accelerator.mac_leak_pj_per_cycle * units, problem.macs * problem.mac_pj, partial
     )

@@ -16,11 +16,18 @@ from numba import njit
 
 from bitjoule.mapping.kernel_step import (
     CLOSED,
+    DISTINCT,
     FIXED,
     INPUTS,
+    INSTANCES,
+    LEVEL,
+    OUTER,
     OUTPUTS,
+    PARENT,
     REST,
+    TENSOR,
     UNBORN,
+    VISITS,
     WEIGHTS,
     Frame,
     Spread,
@@ -70,7 +77,7 @@ class Lattice(NamedTuple):
     tile: Any
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _slide(f: Frame, x: Spread, level: int, tile: Any, first: int, second: int) -> Any:
     """Least part of the input fetches that is left when one of two loops slides the window."""
     area, rows, columns = input_box(f, x, level, tile)
@@ -93,7 +100,7 @@ def _slide(f: Frame, x: Spread, level: int, tile: Any, first: int, second: int) 
     return least
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def open_bound(
     f: Frame,
     x: Spread,
@@ -111,13 +118,13 @@ def open_bound(
     free_i = x.bounds[K] // tile[K]
     known = 0.0
     moving_w = resting_w = moving_o = resting_o = resting_i = sliding_w = sliding_o = 0.0
-    for c in range(f.ct.size):
+    for c in range(f.child.shape[0]):
         if state[c] == UNBORN or state[c] == CLOSED:
             continue
-        t = f.ct[c]
+        t = f.child[c, TENSOR]
         wide = spread[c]
-        if f.cpar[c] > level:
-            wide *= x.least[t, f.cpar[c] + 1] // x.least[t, level + 1]
+        if f.child[c, PARENT] > level:
+            wide *= x.least[t, f.child[c, PARENT] + 1] // x.least[t, level + 1]
         if state[c] == FIXED:
             known += child_cost(f, x, c, fills[c], wide, partial, 0, nothing)[0]
         elif t == WEIGHTS:
@@ -133,8 +140,8 @@ def open_bound(
                 cost = child_cost(f, x, c, fills[c] // free_o, wide, partial, 0, nothing)[0]
             resting_o += cost
         else:
-            by_output = _slide(f, x, f.clev[c], tile, P, Q)
-            by_kernel = _slide(f, x, f.clev[c], tile, R, S)
+            by_output = _slide(f, x, f.child[c, LEVEL], tile, P, Q)
+            by_kernel = _slide(f, x, f.child[c, LEVEL], tile, R, S)
             cost = child_cost(f, x, c, _part(fills[c], by_output), wide, partial, 0, nothing)[0]
             sliding_w += cost
             if by_kernel != by_output:
@@ -148,13 +155,13 @@ def open_bound(
     return known + min(weights, outputs, inputs)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _part(fills: int, part: float) -> int:
     """A part of fills, rounded down with room for the rounding of the part."""
     return int(fills * part * (1.0 - 1e-12)) if part < 1.0 else fills
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _allowed(stages: Stages, stage: int, x: Spread, tile: Any) -> bool:
     """Can a nest have this tile after `stage`?"""
     for d in range(8):
@@ -165,7 +172,7 @@ def _allowed(stages: Stages, stage: int, x: Spread, tile: Any) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _stage_fits(f: Frame, x: Spread, stages: Stages, stage: int, tile: Any, partial: int) -> bool:
     """Does the tile fit every level of a stage, with outputs as narrow as they can be?"""
     for level in range(stages.first[stage], stages.last[stage] + 1):
@@ -174,7 +181,7 @@ def _stage_fits(f: Frame, x: Spread, stages: Stages, stage: int, tile: Any, part
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _born_bound(
     f: Frame,
     x: Spread,
@@ -193,20 +200,23 @@ def _born_bound(
     for d in range(8):
         left *= x.bounds[d] // tile[d]
     any_born = False
-    for c in range(f.ct.size):
+    for c in range(f.child.shape[0]):
         state[c] = UNBORN
-        level = f.clev[c]
+        level = f.child[c, LEVEL]
         if stages.first[stage] <= level <= top:
             any_born = True
             state[c] = REST
-            fills[c] = volume(f, x, f.ct[c], level, tile) * left
-            spread[c] = x.least[f.ct[c], min(top, f.cpar[c]) + 1] // x.least[f.ct[c], level + 1]
+            fills[c] = volume(f, x, f.child[c, TENSOR], level, tile) * left
+            spread[c] = (
+                x.least[f.child[c, TENSOR], min(top, f.child[c, PARENT]) + 1]
+                // x.least[f.child[c, TENSOR], level + 1]
+            )
     if not any_born:
         return 0.0
     return open_bound(f, x, top, tile, fills, spread, state, partial, nothing)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def compulsory_bound(f: Frame, x: Spread, inside: int, partial: int, nothing: Any) -> float:
     """Least energy of the children born inside level `inside` that fetch from a tensor's home.
 
@@ -218,19 +228,19 @@ def compulsory_bound(f: Frame, x: Spread, inside: int, partial: int, nothing: An
     total = np.empty(8, np.int64)
     for d in range(8):
         total[d] = x.bounds[d] * x.inner[last, d]
-    for c in range(f.ct.size):
-        if f.couter[c] >= 0 or f.clev[c] < 0 or f.clev[c] >= inside:
+    for c in range(f.child.shape[0]):
+        if f.child[c, OUTER] >= 0 or f.child[c, LEVEL] < 0 or f.child[c, LEVEL] >= inside:
             continue
-        t, home = f.ct[c], f.cpar[c]
+        t, home = f.child[c, TENSOR], f.child[c, PARENT]
         wide = 1
-        for level in range(f.clev[c] + 1, home + 1):
+        for level in range(f.child[c, LEVEL] + 1, home + 1):
             if t == INPUTS:
                 for d in (N, G, C, P, Q, R, S):
                     wide *= x.sp[level, d]
             else:
-                wide *= x.distinct[t, level]
+                wide *= x.level[level, DISTINCT + t]
         if t == OUTPUTS:
-            fills = x.visits[f.clev[c]]
+            fills = x.level[f.child[c, LEVEL], VISITS]
         else:
             elements = total[G] * total[C]
             if t == WEIGHTS:
@@ -239,20 +249,20 @@ def compulsory_bound(f: Frame, x: Spread, inside: int, partial: int, nothing: An
                 rows = distinct_offsets(total[P], f.window[0], total[R], f.window[1])
                 columns = distinct_offsets(total[Q], f.window[2], total[S], f.window[3])
                 elements *= total[N] * rows * columns
-            fills = elements // (wide * x.instances[home])
+            fills = elements // (wide * x.level[home, INSTANCES])
         energy += child_cost(f, x, c, fills, wide, partial, 0, nothing)[0]
     return energy
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def outer_table(f: Frame, x: Spread, stages: Stages, stage: int, lattice: Lattice, partial: int) -> Any:
     """What `_born_bound` says of every tile of a stage without fan-outs outside it, and the least over all
     tiles that contain a tile. `x` unrolls nothing: tiles are whole extents, so that the table serves every
     spatial assignment inside."""
     nodes = lattice.tile.shape[0]
-    fills = np.zeros(f.ct.size, np.int64)
-    spread = np.ones(f.ct.size, np.int64)
-    state = np.zeros(f.ct.size, np.int64)
+    fills = np.zeros(f.child.shape[0], np.int64)
+    spread = np.ones(f.child.shape[0], np.int64)
+    state = np.zeros(f.child.shape[0], np.int64)
     nothing = np.zeros(0, np.int64)
     table = np.full(nodes, np.inf)
     for node in range(nodes):
@@ -265,7 +275,7 @@ def outer_table(f: Frame, x: Spread, stages: Stages, stage: int, lattice: Lattic
     return table, least
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def stage_bounds(
     f: Frame, x: Spread, stages: Stages, lattice: Lattice, partial: int, shared: Any, place: Any
 ) -> Any:
@@ -279,9 +289,9 @@ def stage_bounds(
     nodes = lattice.tile.shape[0]
     with_tile = np.full((count, nodes), np.inf)
     outside = np.full((count, nodes), np.inf)
-    fills = np.zeros(f.ct.size, np.int64)
-    spread = np.ones(f.ct.size, np.int64)
-    state = np.zeros(f.ct.size, np.int64)
+    fills = np.zeros(f.child.shape[0], np.int64)
+    spread = np.ones(f.child.shape[0], np.int64)
+    state = np.zeros(f.child.shape[0], np.int64)
     nothing = np.zeros(0, np.int64)
     for back in range(count):
         s = count - 1 - back
@@ -311,7 +321,7 @@ def stage_bounds(
     return with_tile, outside
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _spread_least(lattice: Lattice, d: int, value: Any) -> None:
     """value[node] = least value of the tiles that are this one times factors of dimension d."""
     if lattice.count[d] == 1:

@@ -17,11 +17,15 @@ from numba import njit
 from bitjoule.mapping.kernel_bounds import Lattice, Stages, open_bound, stage_bounds
 from bitjoule.mapping.kernel_step import (
     CLOSED,
+    DRAIN,
     FIXED,
     INPUTS,
     OUTPUTS,
+    PARENT,
     REST,
+    TENSOR,
     UNBORN,
+    VARIES,
     WEIGHTS,
     Frame,
     Spread,
@@ -34,7 +38,9 @@ from bitjoule.mapping.kernel_step import (
 __all__ = ["EDP", "ENERGY", "LATENCY", "Goal", "cannot_win", "search_spread", "value_of"]
 
 N, G, K, C, P, Q, R, S = range(8)
-ENERGY, EDP, LATENCY = range(3)
+ENERGY = 0
+EDP = 1
+LATENCY = 2
 """Objectives: energy (under a latency cap), energy times cycles, cycles then energy."""
 
 ROUNDING = 1e-12
@@ -56,14 +62,14 @@ class Goal(NamedTuple):
     value_cycles: int
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def value_of(goal: Goal, energy: float, cycles: int) -> float:
     """Energy, or energy times cycles, with constants and leakage."""
     total = energy + goal.constant_pj + goal.leak_pj * cycles
     return total * cycles if goal.objective == EDP else total
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def cannot_win(goal: Goal, energy: float, cycles: int) -> bool:
     """Is a nest of at least this energy and these cycles no better than the incumbent?"""
     if goal.cap >= 0 and cycles > goal.cap:
@@ -75,7 +81,7 @@ def cannot_win(goal: Goal, energy: float, cycles: int) -> bool:
     return bool(value >= goal.value - ROUNDING * abs(goal.value)) if goal.value < np.inf else False
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _cycles(f: Frame, goal: Goal, traffic: Any) -> int:
     """Cycles with the traffic known so far."""
     cycles = goal.cycles
@@ -84,7 +90,7 @@ def _cycles(f: Frame, goal: Goal, traffic: Any) -> int:
     return cycles
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _put(orders: Any, count: int, stages: Stages, stage: int, lead: Any, many: int) -> int:
     """Write one order: the dimensions that the level puts first, then `lead`, then the rest, groups last."""
     used = np.zeros(8, np.bool_)
@@ -107,15 +113,15 @@ def _put(orders: Any, count: int, stages: Stages, stage: int, lead: Any, many: i
     return count + 1
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def loop_orders(
     f: Frame, stages: Stages, stage: int, before: Any, after: Any, state: Any, orders: Any
 ) -> int:
     """The orders of one level that can be best (mapping.md 4.2); returns how many."""
     resting = np.zeros(3, np.bool_)
-    for c in range(f.ct.size):
+    for c in range(f.child.shape[0]):
         if state[c] == REST:
-            resting[f.ct[c]] = True
+            resting[f.child[c, TENSOR]] = True
     has = np.zeros(8, np.bool_)
     for d in range(8):
         has[d] = after[d] > before[d]
@@ -152,7 +158,7 @@ def loop_orders(
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _code(order: Any) -> int:
     """An order as one number, three bits a place."""
     code = 0
@@ -161,7 +167,7 @@ def _code(order: Any) -> int:
     return code
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _dominates(
     f: Frame,
     x: Spread,
@@ -188,16 +194,16 @@ def _dominates(
     for i in range(traffic_a.size):
         scratch[i] = traffic_a[i]
     loose = False
-    for c in range(f.ct.size):
-        if f.ct[c] == OUTPUTS and (state_a[c] == REST or state_a[c] == FIXED):
+    for c in range(f.child.shape[0]):
+        if f.child[c, TENSOR] == OUTPUTS and (state_a[c] == REST or state_a[c] == FIXED):
             if not _no_more(c, fills_a, spread_a, state_a, fills_b, spread_b, state_b):
-                if f.cpar[c] > level or f.drain[f.cpar[c]] or final_a != 0:
+                if f.child[c, PARENT] > level or f.level[f.child[c, PARENT], DRAIN] == 1 or final_a != 0:
                     return False
                 loose = True
-    for c in range(f.ct.size):
+    for c in range(f.child.shape[0]):
         if state_a[c] == CLOSED or state_a[c] == UNBORN:
             continue
-        t = f.ct[c]
+        t = f.child[c, TENSOR]
         if t == OUTPUTS:
             if not loose:
                 continue
@@ -205,12 +211,12 @@ def _dominates(
             continue
         # as if no loop outside left it at rest: the most it can still cost
         wide = spread_a[c]
-        if f.cpar[c] > level:
+        if f.child[c, PARENT] > level:
             if t == INPUTS:
-                for outer in range(level + 1, f.cpar[c] + 1):
-                    if x.varies[outer]:
+                for outer in range(level + 1, f.child[c, PARENT] + 1):
+                    if x.level[outer, VARIES] == 1:
                         return False
-            wide *= x.least[t, f.cpar[c] + 1] // x.least[t, level + 1]
+            wide *= x.least[t, f.child[c, PARENT] + 1] // x.least[t, level + 1]
         energy_a += child_cost(f, x, c, fills_a[c], wide, -1, 0, scratch)[0]
         if energy_a > energy_b:
             return False
@@ -220,7 +226,7 @@ def _dominates(
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _no_more(
     c: int, fills_a: Any, spread_a: Any, state_a: Any, fills_b: Any, spread_b: Any, state_b: Any
 ) -> bool:
@@ -230,7 +236,7 @@ def _no_more(
     return bool(state_a[c] == state_b[c] or state_b[c] == FIXED)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _grown(array: Any, size: int) -> Any:
     """The same rows in an array of `size` rows."""
     wider = np.empty((size, array.shape[1]), array.dtype)
@@ -238,7 +244,7 @@ def _grown(array: Any, size: int) -> Any:
     return wider
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def search_spread(
     f: Frame,
     x: Spread,
@@ -260,7 +266,7 @@ def search_spread(
     dominated, complete nests, 1 if `max_labels` stopped it).
     """
     count = stages.first.size
-    children = f.ct.size
+    children = f.child.shape[0]
     tracked = f.bandwidth.size
     counters = np.zeros(5, np.int64)
     best_nodes = np.zeros(count, np.int64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -234,7 +234,7 @@ class _Search:
         spreads = [(entry, spread_of(problem, self.accelerator, entry)) for entry in assignments]
         for keeps in keep_sets(self.accelerator):
             frame = frame_of(problem, self.accelerator, keeps, self.mode, limited=self.limited)
-            count = frame.ct.size
+            count = frame.child.shape[0]
             table, least = self._outer_table(problem, frame, whole)
             for entry, spread in spreads:
                 constants = constants_of(problem, self.accelerator, frame, spread)
@@ -258,7 +258,7 @@ class _Search:
         levels = self.accelerator.levels
         if stage < 0 or any(level.fanout > 1 for level in levels[self.stages.first[stage] + 1 :]):
             return np.zeros(0), np.zeros(0)
-        nothing_unrolled = SpatialAssignment(((1,) * 8,) * len(levels), ((1,) * 8,) * len(levels))
+        nothing_unrolled = SpatialAssignment(*((((1,) * 8,) * len(levels),) * 3))
         spread = spread_of(problem, self.accelerator, nothing_unrolled)
         return outer_table(frame, spread, self.stages, stage, whole, 0)
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Literal
 
 from bitjoule.mapping.accelerator import Accelerator, Axis, StorageLevel
@@ -79,17 +80,11 @@ class SpaceOptions:
 
 @dataclass(frozen=True)
 class SpatialAssignment:
-    """Factors unrolled on both axes of every level, innermost level first."""
+    """Factors unrolled on both axes of every level, innermost level first; `both`: their products."""
 
     x: tuple[Factors, ...]
     y: tuple[Factors, ...]
-
-    @property
-    def both(self) -> tuple[Factors, ...]:
-        """Fan-out of every level, both axes together."""
-        return tuple(
-            tuple(a * b for a, b in zip(x, y, strict=True)) for x, y in zip(self.x, self.y, strict=True)
-        )
+    both: tuple[Factors, ...]
 
 
 def constrained(accelerator: Accelerator, options: SpaceOptions) -> Accelerator:
@@ -139,18 +134,22 @@ def keep_sets(accelerator: Accelerator) -> tuple[tuple[tuple[str, ...], ...], ..
     return tuple(itertools.product(*choices))
 
 
-def divisors(number: int) -> list[int]:
+@cache
+def divisors(number: int) -> tuple[int, ...]:
     """Divisors in ascending order.
 
     >>> divisors(12)
-    [1, 2, 3, 4, 6, 12]
+    (1, 2, 3, 4, 6, 12)
     """
     small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
-    return small + [number // d for d in reversed(small) if d * d != number]
+    return (*small, *(number // d for d in reversed(small) if d * d != number))
 
 
-def _axis_factors(axis: Axis, left: Factors, fixed: Mapping[str, int]) -> Iterator[Factors]:
+def _axis_factors(axis: Axis, left: Factors) -> Iterator[Factors]:
     """Factors on one axis: dims of its list, product at most its size, dividing what is left."""
+    if axis.size == 1:
+        yield (1,) * 8
+        return
     dims = [i for i, dim in enumerate(DIMS) if dim in axis.dims and left[i] > 1]
 
     def walk(place: int, room: int, factors: list[int]) -> Iterator[Factors]:
@@ -174,29 +173,49 @@ def spatial_assignments(
     """Every use of the fan-outs, once per product of both axes of a level (they are one two-dimensional
     fan-out, so that the split between x and y changes no count); the first split found stands for all."""
     ones: Factors = (1,) * 8
-    found: list[tuple[tuple[Factors, ...], tuple[Factors, ...], Factors]] = [((), (), problem.bounds)]
+    found: list[tuple[SpatialAssignment, Factors, int]] = [
+        (SpatialAssignment((), (), ()), problem.bounds, accelerator.mac_count)
+    ]
     for level in accelerator.levels:
+        fixed = [(DIMS.index(dim), factor) for dim, factor in level.fixed_spatial]
+        uses: dict[Factors, list[tuple[Factors, Factors, Factors, Factors, int]]] = {}
         grown = []
-        for xs, ys, left in found:
-            seen: set[Factors] = set()
-            fixed = dict(level.fixed_spatial)
-            for fx in _axis_factors(level.x, left, fixed) if level.x.size > 1 else (ones,):
-                remaining = tuple(a // b for a, b in zip(left, fx, strict=True))
-                for fy in _axis_factors(level.y, remaining, fixed) if level.y.size > 1 else (ones,):
-                    both = tuple(a * b for a, b in zip(fx, fy, strict=True))
-                    if both in seen or any(both[DIMS.index(dim)] != n for dim, n in fixed.items()):
-                        continue
-                    seen.add(both)
-                    rest = tuple(a // b for a, b in zip(remaining, fy, strict=True))
-                    grown.append(((*xs, fx), (*ys, fy), rest))
+        for entry, left, units in found:
+            if left not in uses:
+                uses[left] = list(_level_uses(level, left, fixed)) if level.fanout > 1 else []
+                if level.fanout == 1 and all(factor == 1 for _, factor in fixed):
+                    uses[left] = [(ones, ones, ones, left, 1)]
+            for fx, fy, both, rest, used in uses[left]:
+                if used <= units:
+                    grown.append(
+                        (
+                            SpatialAssignment((*entry.x, fx), (*entry.y, fy), (*entry.both, both)),
+                            rest,
+                            units // used,
+                        )
+                    )
         found = grown
-    assignments = [SpatialAssignment(xs, ys) for xs, ys, _ in found]
-    units = [math.prod(math.prod(factors) for factors in entry.both) for entry in assignments]
-    keep = [u <= accelerator.mac_count for u in units]
     if options.spatial == "max":
-        most = max((u for u, ok in zip(units, keep, strict=True) if ok), default=0)
-        keep = [u == most for u in units]
-    return [entry for entry, ok in zip(assignments, keep, strict=True) if ok]
+        used = [math.prod(map(math.prod, entry.both)) for entry, _, _ in found]
+        most = max(used, default=0)
+        return [entry for (entry, _, _), units in zip(found, used, strict=True) if units == most]
+    return [entry for entry, _, _ in found]
+
+
+def _level_uses(
+    level: StorageLevel, left: Factors, fixed: list[tuple[int, int]]
+) -> Iterator[tuple[Factors, Factors, Factors, Factors, int]]:
+    """(x, y, both, what remains, units) of every use of one fan-out, once per product of the axes."""
+    seen: set[Factors] = set()
+    for fx in _axis_factors(level.x, left):
+        remaining = tuple(a // b for a, b in zip(left, fx, strict=True))
+        for fy in _axis_factors(level.y, remaining):
+            both = tuple(a * b for a, b in zip(fx, fy, strict=True))
+            if both in seen or any(both[index] != factor for index, factor in fixed):
+                continue
+            seen.add(both)
+            rest = tuple(a // b for a, b in zip(remaining, fy, strict=True))
+            yield fx, fy, both, rest, math.prod(both)
 
 
 def _splits(number: int, places: int) -> int:
@@ -219,25 +238,22 @@ def _splits(number: int, places: int) -> int:
 def space_size(problem: Problem, accelerator: Accelerator, assignments: list[SpatialAssignment]) -> int:
     """Factorisations times keep sets, before capacity and loop orders are asked: how large the space is."""
     places = [sum(dim in level.loop_dims for level in accelerator.levels) for dim in DIMS]
+    ways = [
+        {left: _splits(left, count) for left in divisors(bound)}
+        for bound, count in zip(problem.bounds, places, strict=True)
+    ]
     total = 0
-    ways: dict[tuple[int, int], int] = {}
     for entry in assignments:
-        product = 1
-        for index in range(8):
-            left = problem.bounds[index] // math.prod(factors[index] for factors in entry.both)
-            key = (left, places[index])
-            if key not in ways:
-                ways[key] = _splits(*key)
-            product *= ways[key]
-        total += product
+        used = map(math.prod, zip(*entry.both, strict=True))
+        total += math.prod(w[b // u] for w, b, u in zip(ways, problem.bounds, used, strict=True))
     return total * len(keep_sets(accelerator))
 
 
 def padded_problems(problem: Problem, accelerator: Accelerator) -> tuple[Problem, ...]:
-    """The problem and, where a fan-out could take more of a dimension, the problem with that dimension padded.
+    """The problem and, where a fan-out could take more of a dimension, problems with that dimension padded.
 
-    Candidates per dimension: its bound, and the next multiple of every factor up to the fan-out sizes; at most
-    25 % more MACs in all.
+    Candidates per dimension: its bound, and the next multiple of every factor up to the fan-out sizes; at
+    most 25 % more MACs in all.
     """
     sizes: dict[int, int] = {}
     for level in accelerator.levels:
