@@ -67,7 +67,9 @@ class UnknownOperation(ValueError):
         )
 
 
-ADD, MUL, SHIFT = Elementary(adds=1), Elementary(muls=1), Elementary(shifts=1)
+ADD = Elementary(adds=1)
+MUL = Elementary(muls=1)
+SHIFT = Elementary(shifts=1)
 EXP = Elementary(adds=6, muls=6)
 DIVIDE = Elementary(adds=4, muls=4)
 
