@@ -1,7 +1,7 @@
-"""How many given nests a core prices per second: the kernels of the search on random valid nests.
+"""How many given nests a core prices per second: the compiled kernel on random valid nests.
 
 The nests share a keep set and fan-outs (those of the best mapping of the layer) and differ in factors and
-orders. Every nest is priced from the MAC units to the outermost level; energies of a sample are held against
+orders. Checks of the arrays are part of the time; energies of a sample are held against
 the reference `evaluate`.
 """
 
@@ -10,133 +10,76 @@ from __future__ import annotations
 import math
 import random
 import resource
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from bitjoule.mapping.accelerator import Accelerator
 from bitjoule.mapping.evaluate import evaluate
-from bitjoule.mapping.frames import constants_of, frame_of, spread_of
-from bitjoule.mapping.kernel_step import finish, start, step_level
+from bitjoule.mapping.kernel_evaluate import energies_of
 from bitjoule.mapping.nest import LevelNest, Mapping
 from bitjoule.mapping.problem import DIMS, Problem
 from bitjoule.mapping.search import solve
-from bitjoule.mapping.space import SpatialAssignment
 
 __all__ = ["kernel_rate", "reference_rate"]
 
 
-@njit(cache=True)
-def priced(frame: Any, spread: Any, tiles: Any, orders: Any, partial: int, energies: Any) -> int:
-    """Energy per nest, -1 where it does not fit; returns how many fit. tiles, orders: (nest, level, 8)."""
-    count, levels = tiles.shape[0], tiles.shape[1]
-    size = frame.ct.size
-    fills, wide, state = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64)
-    traffic, ones = np.zeros(0, np.int64), np.ones(8, np.int64)
-    valid = 0
-    for nest in range(count):
-        start(frame, spread, fills, wide, state)
-        energy, flags, final, ok = 0.0, partial, 0, True
-        before = ones
-        for level in range(levels):
-            after = tiles[nest, level]
-            added, flags, final, ok = step_level(
-                frame,
-                spread,
-                level,
-                before,
-                after,
-                orders[nest, level],
-                fills,
-                wide,
-                state,
-                flags,
-                final,
-                traffic,
-            )
-            energy += added
-            before = after
-            if not ok:
-                break
-        if ok:
-            added, flags, final, ok = finish(frame, spread, fills, wide, state, flags, final, traffic)
-            energy += added
-        energies[nest] = energy if ok else -1.0
-        valid += ok
-    return valid
-
-
-def _random_nests(spread: Any, accelerator: Accelerator, count: int) -> tuple[Any, Any]:
-    """Temporal tiles and orders of random nests."""
+def _random_nests(bounds: list[int], accelerator: Accelerator, count: int) -> tuple[Any, Any]:
+    """Dimensions and bounds of the temporal loops of random nests."""
     draw = random.Random(0)
     levels = accelerator.levels
-    tiles = np.ones((count, len(levels), 8), np.int64)
-    orders = np.tile(np.arange(8), (count, len(levels), 1))
+    factors = np.ones((count, len(levels), 8), np.int64)
+    dims = np.zeros((count, len(levels), 8), np.int64)
     for nest in range(count):
-        factors = np.ones((len(levels), 8), np.int64)
         for d, dim in enumerate(DIMS):
             homes = [i for i, level in enumerate(levels) if dim in level.loop_dims]
-            left, prime = int(spread.bounds[d]), 2
+            left, prime = bounds[d], 2
             while left > 1:
                 while left % prime == 0:
-                    factors[draw.choice(homes), d] *= prime
+                    factors[nest, draw.choice(homes), d] *= prime
                     left //= prime
                 prime += 1
-        tiles[nest] = np.cumprod(factors, axis=0)
         for level in range(len(levels)):
-            orders[nest, level] = draw.sample(range(8), 8)
-    return tiles, orders
+            dims[nest, level] = draw.sample(range(8), 8)
+    return dims, np.take_along_axis(factors, dims, axis=2)
 
 
 def kernel_rate(
-    problem: Problem, accelerator: Accelerator, *, nests: int = 20_000, rounds: int = 20
+    problem: Problem, accelerator: Accelerator, *, nests: int = 40_000, rounds: int = 10
 ) -> float:
-    """Complete evaluations per CPU second of the compiled kernels.
+    """Complete evaluations per CPU second of the compiled kernel.
 
     Raises:
-        AssertionError: the kernels and the reference disagree.
+        AssertionError: the kernel and the reference disagree.
     """
     best = solve(problem, accelerator).mapping
-    keeps = tuple(level.keeps for level in best.levels)
-
-    def factors(loops: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
-        return tuple(math.prod(bound for name, bound in loops if name == dim) for dim in DIMS)
-
-    fan_outs = SpatialAssignment(
-        tuple(factors(level.x) for level in best.levels), tuple(factors(level.y) for level in best.levels)
-    )
-    frame = frame_of(problem, accelerator, keeps, "physical", limited=False)
-    spread = spread_of(problem, accelerator, fan_outs)
-    constants = constants_of(problem, accelerator, frame, spread)
-    tiles, orders = _random_nests(spread, accelerator, nests)
-    energies = np.zeros(nests)
-    priced(frame, spread, tiles, orders, constants.partial, energies)
-    fitting = energies >= 0
-    tiles, orders = np.ascontiguousarray(tiles[fitting]), np.ascontiguousarray(orders[fitting])
-    energies = np.zeros(len(tiles))
-    priced(frame, spread, tiles, orders, constants.partial, energies)
-    _compare(problem, accelerator, best, tiles[:50], orders[:50], energies[:50])
+    fan_outs = Mapping(tuple(replace(level, temporal=()) for level in best.levels)).bounds
+    left = [bound // unrolled for bound, unrolled in zip(problem.bounds, fan_outs, strict=True)]
+    dims, bounds = _random_nests(left, accelerator, nests)
+    fitting = np.isfinite(energies_of(problem, accelerator, best, dims, bounds))
+    dims, bounds = (np.ascontiguousarray(array[fitting]) for array in (dims, bounds))
+    energies = energies_of(problem, accelerator, best, dims, bounds)
+    for index in range(50):
+        nest = tuple(
+            LevelNest(
+                level.name,
+                level.keeps,
+                tuple((DIMS[d], int(n)) for d, n in zip(dims[index, i], bounds[index, i], strict=True)),
+                level.x,
+                level.y,
+            )
+            for i, level in enumerate(best.levels)
+        )
+        reference = evaluate(problem, Mapping(nest), accelerator)
+        assert not reference.violations
+        leak = reference.mac_leak_pj + sum(level.leak_pj for level in reference.levels)
+        waiting = leak * (1 - reference.compute_cycles / reference.latency_cycles)
+        assert math.isclose(energies[index], reference.energy_pj - waiting, rel_tol=1e-12)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     for _ in range(rounds):
-        priced(frame, spread, tiles, orders, constants.partial, energies)
-    return rounds * len(tiles) / (resource.getrusage(resource.RUSAGE_SELF).ru_utime - before)
-
-
-def _compare(
-    problem: Problem, accelerator: Accelerator, best: Mapping, tiles: Any, orders: Any, energies: Any
-) -> None:
-    for tile, order, energy in zip(tiles, orders, energies, strict=True):
-        nests, before = [], np.ones(8, np.int64)
-        for index, level in enumerate(best.levels):
-            loops = tuple((DIMS[d], int(tile[index, d] // before[d])) for d in order[index])
-            before = tile[index]
-            nests.append(LevelNest(level.name, level.keeps, loops, level.x, level.y))
-        reference = evaluate(problem, Mapping(tuple(nests)), accelerator)
-        rest = math.fsum(
-            [reference.mac_energy_pj, reference.mac_leak_pj, *(l.leak_pj for l in reference.levels)]
-        )
-        assert not reference.violations and math.isclose(energy + rest, reference.energy_pj, rel_tol=1e-12)
+        energies_of(problem, accelerator, best, dims, bounds)
+    return rounds * len(dims) / (resource.getrusage(resource.RUSAGE_SELF).ru_utime - before)
 
 
 def reference_rate(problem: Problem, accelerator: Accelerator, *, count: int = 500) -> float:
