@@ -272,7 +272,7 @@ def energies_of(
     that of the compute cycles, exact where no bandwidth limits.
 
     Raises:
-        ValueError: arrays of another shape, dimensions outside 0..7, or bounds that do not multiply to the problem's.
+        ValueError: arrays of another shape, dimensions outside 0..7, or bounds with another product.
     """
     shape = (len(dims), len(accelerator.levels), 8)
     if dims.shape != shape or bounds.shape != shape:
