@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitjoule.mapping.accelerator import Accelerator
 from bitjoule.mapping.counts import packing_of
@@ -219,9 +220,9 @@ def constants_of(problem: Problem, accelerator: Accelerator, frame: Frame, sprea
     cycles = -(-steps // int(rate)) if rate == int(rate) else math.ceil(steps / rate)
     partial = 0
     for tensor, at, parent, _, _ in frame.child:
-        if tensor == OUTPUTS and at < 0:
-            if steps * int(spread.least[OUTPUTS, parent + 1]) > int(spread.level[parent, VISITS]):
-                partial |= 1 << int(parent)
+        handed = steps * int(spread.least[OUTPUTS, parent + 1])
+        if tensor == OUTPUTS and at < 0 and handed > int(spread.level[parent, VISITS]):
+            partial |= 1 << int(parent)
     return Constants(
         cycles, leak + accelerator.mac_leak_pj_per_cycle * units, problem.macs * problem.mac_pj, partial
     )
@@ -242,7 +243,7 @@ def stages_of(accelerator: Accelerator) -> Stages:
         for place, dim in enumerate(levels[i].temporal_order):
             order[s, place] = DIMS.index(dim)
 
-    def table(pairs: Mapping[int, Mapping[str, int]]) -> np.ndarray:  # type: ignore[type-arg]
+    def table(pairs: Mapping[int, Mapping[str, int]]) -> NDArray[np.int64]:
         return np.array([[pairs[i].get(dim, 0) for dim in DIMS] for i in starts])
 
     return Stages(

@@ -1,10 +1,10 @@
 """Compiled bounds: what a nest must still cost, whatever its outer loops will be.
 
-At the innermost loop outside a set of children one class of loops comes first, so at most one tensor is at rest
-there: the others are fetched again by every loop. Splitting loops over levels never creates reuse. So the
-children born at a tile cost at least the cheapest of three cases (weights, outputs or inputs at rest through all
-remaining loops that leave them at rest), and a tile costs at least what the cheapest reachable tile of the next
-stage costs (mapping.md 4.3).
+At the innermost loop outside a set of children one class of loops comes first, so at most one tensor is at
+rest there: the others are fetched again by every loop. Splitting loops over levels never creates reuse. So
+the children born at a tile cost at least the cheapest of three cases (weights, outputs or inputs at rest
+through all remaining loops that leave them at rest), and a tile costs at least what the cheapest reachable
+tile of the next stage costs (mapping.md 4.3).
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ N, G, K, C, P, Q, R, S = range(8)
 class Stages(NamedTuple):
     """Levels grouped by where loops may run: stage s is level `first[s]` with loops, up to `last[s]` without.
 
-    `may[s, d]`: d may iterate there, `reach[s, d]`: there or inside; `must[s, d]`: not further out; `exact`, `most`: the only and
-    the greatest factor (0: free). `order[s]`: dimensions that come innermost, `ordered[s]` many.
+    `may[s, d]`: d may iterate there, `reach[s, d]`: there or inside; `must[s, d]`: not further out;
+    `exact`, `most`: the only and the greatest factor (0: free). `order[s]`: dimensions that come innermost,
+    `ordered[s]` many.
     `lead`: levels inside the first stage.
     """
 
@@ -220,8 +221,8 @@ def _born_bound(
 def compulsory_bound(f: Frame, x: Spread, inside: int, partial: int, nothing: Any) -> float:
     """Least energy of the children born inside level `inside` that fetch from a tensor's home.
 
-    Every element of a tensor leaves its home at least once (those of inputs that a stride skips need not), and
-    every output is handed up at least once.
+    Every element of a tensor leaves its home at least once (those of inputs that a stride skips need not),
+    and every output is handed up at least once.
     """
     energy = 0.0
     last = x.inner.shape[0] - 1
@@ -279,11 +280,13 @@ def outer_table(f: Frame, x: Spread, stages: Stages, stage: int, lattice: Lattic
 def stage_bounds(
     f: Frame, x: Spread, stages: Stages, lattice: Lattice, partial: int, shared: Any, place: Any
 ) -> Any:
-    """(least cost of what is born at a tile after a stage and of all stages outside, least cost of the outside).
+    """(least cost of what is born at a tile after a stage and of all stages outside, least cost of the
+    outside).
 
-    Both [stage, node], infinite where the tile fits no level of the stage or no nest can have it. `shared`: the
-    `outer_table` of the last stage but one (empty: none), with `place[d, i]` what the i-th divisor adds to the
-    index there.
+    Both [stage, node], infinite where the tile fits no level of the stage or no nest can have it. `shared`:
+    the
+    `outer_table` of the last stage but one (empty: none), with `place[d, i]` what the i-th divisor adds to
+    the index there.
     """
     count = stages.first.size
     nodes = lattice.tile.shape[0]

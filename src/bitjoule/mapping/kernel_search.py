@@ -1,10 +1,10 @@
 """Compiled search: the cheapest nest of one spatial assignment, by labels that grow outwards stage by stage.
 
-A label is an inner part of a nest: its temporal tile, its cost so far and, for every child whose cost is still
-open, the fills F it has now. Of two labels with one tile the one that can never do worse stays: its known cost
-and, where its open children fetch more, their present cost stay below the other's known cost, and likewise its
-traffic where bandwidth counts. Packing is inside the cost, so dominance is exact. A label whose bound cannot beat
-the incumbent is dropped.
+A label is an inner part of a nest: its temporal tile, its cost so far and, for every child whose cost is
+still open, the fills F it has now. Of two labels with one tile the one that can never do worse stays: its
+known cost and, where its open children fetch more, their present cost stay below the other's known cost,
+and likewise its traffic where bandwidth counts. Packing is inside the cost, so dominance is exact. A label
+whose bound cannot beat the incumbent is dropped.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ MAX_ORDERS = 12
 
 
 class Goal(NamedTuple):
-    """What is minimised: objective, cap on cycles (-1: none), cycles of the MAC units, energy per cycle (leak),
-    constant energy of the assignment, and the incumbent (value, cycles)."""
+    """What is minimised: objective, cap on cycles (-1: none), cycles of the MAC units, energy per cycle
+    (leak), constant energy of the assignment, and the incumbent (value, cycles)."""
 
     objective: int
     cap: int
@@ -75,9 +75,8 @@ def cannot_win(goal: Goal, energy: float, cycles: int) -> bool:
     if goal.cap >= 0 and cycles > goal.cap:
         return True
     value = value_of(goal, energy, cycles)
-    if goal.objective == LATENCY:
-        if cycles != goal.value_cycles:
-            return bool(cycles > goal.value_cycles)
+    if goal.objective == LATENCY and cycles != goal.value_cycles:
+        return bool(cycles > goal.value_cycles)
     return bool(value >= goal.value - ROUNDING * abs(goal.value)) if goal.value < np.inf else False
 
 
@@ -244,7 +243,7 @@ def _grown(array: Any, size: int) -> Any:
     return wider
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", nogil=True)
 def search_spread(
     f: Frame,
     x: Spread,
@@ -260,10 +259,11 @@ def search_spread(
 ) -> Any:
     """The best nest of one spatial assignment, if it beats the incumbent of `goal`.
 
-    `partial`: levels known to hold partial sums. `shared`, `place`: see `stage_bounds`. `beam`, `scan`: keep only so many labels per stage and tiles
-    per label (0: all, which is what proves the optimum). Returns (found, energy without constants and leakage,
-    cycles, tile and order code per stage, least bound of the assignment, counters: labels, dropped by bound,
-    dominated, complete nests, 1 if `max_labels` stopped it).
+    `partial`: levels known to hold partial sums. `shared`, `place`: see `stage_bounds`. `beam`, `scan`:
+    keep only so many labels per stage and tiles per label (0: all, which is what proves the optimum).
+    Returns (found, energy without constants and leakage, cycles, tile and order code per stage, least bound
+    of the assignment, counters: labels, dropped by bound, dominated, complete nests, 1 if `max_labels`
+    stopped it).
     """
     count = stages.first.size
     children = f.child.shape[0]
@@ -360,7 +360,8 @@ def search_spread(
                 nothing,
             )
             seen = 0
-            for node in candidates:
+            for rank in range(candidates.size):
+                node = candidates[rank]
                 if cannot_win(goal, base + with_tile[s, node], cycles_so_far):
                     break
                 after = lattice.tile[node]

@@ -1,10 +1,10 @@
 """Compiled counting: what one level adds to a nest that is built from the MAC units outwards.
 
-A *child* is a buffer (or the MAC units) that fetches one tensor from its *parent*, the next level outwards that
-keeps it. Its fills F are V times all loops outside it; walking outwards, F shrinks while the loops leave the
-tensor at rest, takes the window factor at the first loop that moves it, and is then fixed (law E2). Once F is
-fixed and the parent is reached, everything the child costs is known exactly, packing included: the energy of a
-nest is a sum over its children of non-decreasing functions of F.
+A *child* is a buffer (or the MAC units) that fetches one tensor from its *parent*, the next level outwards
+that keeps it. Its fills F are V times all loops outside it; walking outwards, F shrinks while the loops
+leave the tensor at rest, takes the window factor at the first loop that moves it, and is then fixed (law
+E2). Once F is fixed and the parent is reached, everything the child costs is known exactly, packing
+included: the energy of a nest is a sum over its children of non-decreasing functions of F.
 
 The same law in plain Python is `counts.py` and `evaluate.py`; tests hold the two together.
 """
@@ -76,8 +76,8 @@ LEVEL = 1
 PARENT = 2
 INNER = 3
 OUTER = 4
-"""Columns of `Frame.child`: tensor, level (-1: MAC units), parent level, next child inwards and outwards of the
-same tensor (-1: none)."""
+"""Columns of `Frame.child`: tensor, level (-1: MAC units), parent level, next child inwards and outwards of
+the same tensor (-1: none)."""
 
 CAPACITY = 0
 PSUM_N = 1
@@ -92,10 +92,10 @@ WORD_N = 11
 WORD_D = 14
 BORN = 17
 FRAME_COLUMNS = 20
-"""Columns of `Frame.level`: words (-1: unbounded); words of n partial sums are ceil(n*PSUM_N/PSUM_D); accesses of
-n words are ceil(n*BLOCK_D/BLOCK_N); are finished outputs read out again; is it the home of outputs; place of its
-traffic in `bandwidth` (-1: no limit that can bind). Per tensor: does it count in the capacity; words of n
-elements are ceil(n*WORD_N/WORD_D); the child born there (-1: none)."""
+"""Columns of `Frame.level`: words (-1: unbounded); words of n partial sums are ceil(n*PSUM_N/PSUM_D);
+accesses of n words are ceil(n*BLOCK_D/BLOCK_N); are finished outputs read out again; is it the home of
+outputs; place of its traffic in `bandwidth` (-1: no limit that can bind). Per tensor: does it count in the
+capacity; words of n elements are ceil(n*WORD_N/WORD_D); the child born there (-1: none)."""
 
 READ = 0
 WRITE = 1
@@ -109,9 +109,9 @@ VISITS = 2
 VARIES = 3
 DISTINCT = 4
 SPREAD_COLUMNS = 7
-"""Columns of `Spread.level`: instances and clusters in use; outputs that one instance writes once, U of law E4;
-do distinct input offsets depend on the tile; per tensor the distinct offsets of the fan-out, for inputs a lower
-bound where they vary."""
+"""Columns of `Spread.level`: instances and clusters in use; outputs that one instance writes once, U of law
+E4; do distinct input offsets depend on the tile; per tensor the distinct offsets of the fan-out, for inputs
+a lower bound where they vary."""
 
 
 class Frame(NamedTuple):
@@ -132,9 +132,9 @@ class Frame(NamedTuple):
 class Spread(NamedTuple):
     """A spatial assignment: what is unrolled where, and what follows from it.
 
-    `sp[l, d]`: fan-out factors of level l; `inner[l, d]`: their product up to and with level l. `bounds`: what
-    is left to iterate in time. `level`: see the columns above. `least[t, l]`: product of the distinct offsets of
-    tensor t over levels < l.
+    `sp[l, d]`: fan-out factors of level l; `inner[l, d]`: their product up to and with level l. `bounds`:
+    what is left to iterate in time. `level`: see the columns above. `least[t, l]`: product of the distinct
+    offsets of tensor t over levels < l.
     """
 
     sp: Any
@@ -167,7 +167,7 @@ def distinct_offsets(count_a: int, step_a: int, count_b: int, step_b: int) -> in
 
 
 @njit(cache=True, error_model="numpy")
-def input_distinct(f: Frame, x: Spread, level: int, tile: Any) -> int:
+def input_distinct(f: Frame, x: Spread, level: int, tile: Any) -> Any:
     """Distinct input offsets of the fan-out of `level`, `tile` being the temporal tile below it."""
     if x.level[level, VARIES] == 0:
         return x.level[level, DISTINCT + INPUTS]
@@ -191,7 +191,7 @@ def input_box(f: Frame, x: Spread, level: int, tile: Any) -> Any:
 
 
 @njit(cache=True, error_model="numpy")
-def volume(f: Frame, x: Spread, tensor: int, level: int, tile: Any) -> int:
+def volume(f: Frame, x: Spread, tensor: int, level: int, tile: Any) -> Any:
     """Elements in the bounding box of a tensor's tile at `level` (law E1)."""
     inner = x.inner[level]
     if tensor == INPUTS:

@@ -1,7 +1,8 @@
 """The mapper: the cheapest mapping of a layer, and the proof that none in the map space is cheaper.
 
-Every keep set and spatial assignment is bounded from below; in ascending order of that bound the best nest of each
-is found by `kernel_search`, until the least open bound reaches the incumbent (mapping.md 4.3). No random numbers.
+Every keep set and spatial assignment is bounded from below; in ascending order of that bound the best nest of
+each is found by `kernel_search`, until the least open bound reaches the incumbent (mapping.md 4.3). No random
+numbers.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from functools import lru_cache, partial
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitjoule.hardware import Hardware
 from bitjoule.mapping.accelerator import Accelerator
@@ -22,7 +25,7 @@ from bitjoule.mapping.frames import Constants, constants_of, frame_of, lattice_o
 from bitjoule.mapping.hardware_levels import accelerator_of
 from bitjoule.mapping.infeasible import InfeasibleMapping, explain
 from bitjoule.mapping.kernel_bounds import Lattice, Stages, compulsory_bound, open_bound, outer_table
-from bitjoule.mapping.kernel_search import EDP, ENERGY, LATENCY, Goal, cannot_win, search_spread
+from bitjoule.mapping.kernel_search import EDP, ENERGY, LATENCY, Goal, cannot_win, search_spread, value_of
 from bitjoule.mapping.kernel_step import Frame, Spread, start
 from bitjoule.mapping.layer_problem import problem_of
 from bitjoule.mapping.nest import LevelNest, Loop, Mapping
@@ -47,13 +50,17 @@ MAPPER_VERSION = 1
 Objective = Literal["energy", "edp", "latency"]
 _CODES = {"energy": ENERGY, "edp": EDP, "latency": LATENCY}
 TOLERANCE = 1e-9
-"""Relative difference between the kernel's energy and the reference evaluator's that is taken as rounding."""
+"""Relative difference between the energies of kernel and reference that is taken as rounding."""
 
 BEAM, SCAN, FIRST = 24, 48, 6
 """Labels per stage and tiles per label of the first, incomplete search, and how many assignments it tries."""
 
+BATCH = 4
+"""Assignments that are searched against one incumbent, side by side when there are workers."""
+
 MAX_LABELS = 4_000_000
-"""Labels of one spatial assignment before its search is given up (about 1 GB); the result is then not proven."""
+"""Labels of one spatial assignment before its search is given up (about 1 GB); the result is then not
+proven."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def best_mapping(
     """The cheapest mapping of `layer` on `hardware`, proven unless `time_limit_s` ends the search.
 
     `objective`: "energy" (with `latency_cap_cycles` among mappings of at most so many cycles), "edp" (energy
-    times cycles) or "latency" (cycles, then energy). `workers`: processes; the result does not depend on it.
+    times cycles) or "latency" (cycles, then energy). `workers`: threads; the result does not depend on it.
 
     Raises:
         InfeasibleMapping: nothing fits; says which level lacks how many bits, and what would mend it.
@@ -120,6 +127,7 @@ def best_mapping(
         latency_cap_cycles=latency_cap_cycles,
         space=space,
         time_limit_s=time_limit_s,
+        workers=workers,
     )
 
 
@@ -133,10 +141,22 @@ class _Candidate:
     problem: Problem
     spread: Spread
     constants: Constants
-    shared: np.ndarray  # type: ignore[type-arg]
-    place: np.ndarray  # type: ignore[type-arg]
+    shared: NDArray[np.float64]
+    place: NDArray[np.int64]
     bound: float
     done: bool = False
+
+
+class _Outcome(NamedTuple):
+    """What `search_spread` returns."""
+
+    found: bool
+    energy: float
+    cycles: int
+    nodes: NDArray[np.int64]
+    orders: NDArray[np.int64]
+    root: float
+    counters: NDArray[np.int64]
 
 
 @lru_cache(maxsize=64)
@@ -144,7 +164,7 @@ def _lattice(bounds: tuple[int, ...]) -> Lattice:
     return lattice_of(bounds)
 
 
-def _places(whole: Lattice, spread: Spread) -> np.ndarray:  # type: ignore[type-arg]
+def _places(whole: Lattice, spread: Spread) -> NDArray[np.int64]:
     """What each divisor of the temporal bounds adds to the index of its whole extent in `whole`."""
     unrolled = spread.inner[-1]
     lists = [divisors(int(bound)) for bound in spread.bounds]
@@ -164,6 +184,7 @@ def solve(
     latency_cap_cycles: int | None = None,
     space: SpaceOptions | None = None,
     time_limit_s: float | None = None,
+    workers: int = 1,
 ) -> MappingResult:
     """`best_mapping` of a Problem on an Accelerator.
 
@@ -174,6 +195,14 @@ def solve(
     began = time.perf_counter()
     if objective not in _CODES:
         raise ValueError(f"objective must be energy, edp or latency, not {objective!r}")
+    if workers < 1:
+        raise ValueError(f"workers must be >= 1, not {workers}")
+    narrow = mode == "physical" and (problem.psum_bits or 0) < (problem.output_bits or 0)
+    if narrow:
+        raise ValueError(
+            f"layer {problem.name!r}: partial sums of {problem.psum_bits} bits cannot become outputs of "
+            f"{problem.output_bits}; give psum_bits >= {problem.output_bits}"
+        )
     if latency_cap_cycles is not None and (objective != "energy" or latency_cap_cycles < 1):
         raise ValueError("latency_cap_cycles is a number of cycles >= 1 and goes with objective='energy'")
     options = space or SpaceOptions()
@@ -189,7 +218,7 @@ def solve(
         candidates += search.candidates(entry, assignments)
     candidates.sort(key=lambda candidate: candidate.bound)
     deadline = math.inf if time_limit_s is None else began + time_limit_s
-    search.run(candidates, deadline)
+    search.run(candidates, deadline, workers)
     if search.best is None:
         raise _nothing(problem, hardware, mode, latency_cap_cycles, time_limit_s)
     return search.result(problem, candidates, objective, size, time.perf_counter() - began)
@@ -223,7 +252,7 @@ class _Search:
             accelerator.mac_leak_pj_per_cycle
         )
         self.limited = leaking or goal.objective != ENERGY or goal.cap >= 0
-        self.best: tuple[_Candidate, np.ndarray, np.ndarray] | None = None  # type: ignore[type-arg]
+        self.best: tuple[_Candidate, NDArray[np.int64], NDArray[np.int64]] | None = None
         self.labels = self.evaluated = self.bounded = self.dominated = self.skipped = 0
 
     def candidates(self, problem: Problem, assignments: Iterable[SpatialAssignment]) -> Iterator[_Candidate]:
@@ -252,7 +281,9 @@ class _Search:
                 value = self._value(constants, energy)
                 yield _Candidate(frame, keeps, entry, problem, spread, constants, table, place, value)
 
-    def _outer_table(self, problem: Problem, frame: Frame, whole: Lattice) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    def _outer_table(
+        self, problem: Problem, frame: Frame, whole: Lattice
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bounds of the last stage but one, shared by all assignments when no fan-out lies outside it."""
         stage = self.stages.first.size - 2
         levels = self.accelerator.levels
@@ -260,7 +291,8 @@ class _Search:
             return np.zeros(0), np.zeros(0)
         nothing_unrolled = SpatialAssignment(*((((1,) * 8,) * len(levels),) * 3))
         spread = spread_of(problem, self.accelerator, nothing_unrolled)
-        return outer_table(frame, spread, self.stages, stage, whole, 0)
+        table, least = outer_table(frame, spread, self.stages, stage, whole, 0)
+        return table, least
 
     def _value(self, constants: Constants, energy: float) -> float:
         total = energy + constants.mac_pj + constants.leak_pj * constants.cycles
@@ -268,54 +300,78 @@ class _Search:
             return float(constants.cycles)
         return total * constants.cycles if self.goal.objective == EDP else total
 
-    def run(self, candidates: list[_Candidate], deadline: float) -> None:
-        """Search candidates in ascending order of bound until none can be better, or time is up."""
-        for candidate in candidates[:FIRST]:
-            self.try_one(candidate, BEAM, SCAN)
-        for candidate in candidates:
-            if time.perf_counter() > deadline:
-                break
-            self.try_one(candidate, 0, 0)
+    def run(self, candidates: list[_Candidate], deadline: float, workers: int) -> None:
+        """Search candidates in ascending order of bound until none can be better, or time is up.
 
-    def try_one(self, candidate: _Candidate, beam: int, scan: int) -> None:
-        """Search one candidate, completely when `beam` and `scan` are 0."""
-        constants = candidate.constants
-        goal = self.goal._replace(
+        A batch is searched against the incumbent it began with and merged in order, so that the result does
+        not depend on `workers`.
+        """
+        for candidate in candidates[:FIRST]:
+            self._merge(candidate, self._search(candidate, BEAM, SCAN), complete=False)
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            waiting = iter(candidates)
+            while time.perf_counter() <= deadline:
+                batch = []
+                for candidate in waiting:
+                    if self._hopeless(candidate):
+                        candidate.done = True
+                        self.skipped += 1
+                        continue
+                    batch.append(candidate)
+                    if len(batch) == BATCH:
+                        break
+                if not batch:
+                    break
+                search = partial(self._search, beam=0, scan=0)
+                found = pool.map(search, batch) if workers > 1 else map(search, batch)
+                for candidate, outcome in zip(batch, list(found), strict=True):
+                    self._merge(candidate, outcome, complete=True)
+
+    def _goal(self, constants: Constants) -> Goal:
+        return self.goal._replace(
             cycles=constants.cycles, leak_pj=constants.leak_pj, constant_pj=constants.mac_pj
         )
-        if not beam and cannot_win(
-            goal, self._energy(candidate, candidate.bound, constants), constants.cycles
-        ):
-            candidate.done = True
-            self.skipped += 1
-            return
-        found, energy, cycles, nodes, orders, root, counters = search_spread(
-            candidate.frame,
-            candidate.spread,
-            self.stages,
-            _lattice(tuple(int(b) for b in candidate.spread.bounds)),
-            goal,
-            constants.partial,
-            candidate.shared,
-            candidate.place,
-            beam,
-            scan,
-            MAX_LABELS,
+
+    def _hopeless(self, candidate: _Candidate) -> bool:
+        """Can the candidate not beat the incumbent, by its bound alone?"""
+        constants = candidate.constants
+        energy = self._energy(candidate, candidate.bound, constants)
+        return bool(cannot_win(self._goal(constants), energy, constants.cycles))
+
+    def _search(self, candidate: _Candidate, beam: int, scan: int) -> _Outcome:
+        """The best nest of one candidate, completely when `beam` and `scan` are 0."""
+        return _Outcome(
+            *search_spread(
+                candidate.frame,
+                candidate.spread,
+                self.stages,
+                _lattice(tuple(int(b) for b in candidate.spread.bounds)),
+                self._goal(candidate.constants),
+                candidate.constants.partial,
+                candidate.shared,
+                candidate.place,
+                beam,
+                scan,
+                MAX_LABELS,
+            )
         )
-        self.labels += int(counters[0])
-        self.bounded += int(counters[1])
-        self.dominated += int(counters[2])
-        self.evaluated += int(counters[3])
-        if found:
-            value = energy + constants.mac_pj + constants.leak_pj * cycles
-            if self.goal.objective == EDP:
-                value *= cycles
-            self.goal = self.goal._replace(value=value, value_cycles=cycles)
-            self.best = (candidate, nodes, orders)
-        if not beam:
-            candidate.done = not counters[4]
-            if not candidate.done and math.isfinite(root):
-                candidate.bound = max(candidate.bound, self._value(constants, root))
+
+    def _merge(self, candidate: _Candidate, outcome: _Outcome, *, complete: bool) -> None:
+        """Count what was done, and take a better nest as the incumbent."""
+        labels, bounded, dominated, evaluated, stopped = (int(n) for n in outcome.counters)
+        self.labels += labels
+        self.bounded += bounded
+        self.dominated += dominated
+        self.evaluated += evaluated
+        goal = self._goal(candidate.constants)
+        if outcome.found and not cannot_win(goal, outcome.energy, outcome.cycles):
+            value = float(value_of(goal, outcome.energy, outcome.cycles))
+            self.goal = self.goal._replace(value=value, value_cycles=int(outcome.cycles))
+            self.best = (candidate, outcome.nodes, outcome.orders)
+        if complete:
+            candidate.done = not stopped
+            if stopped and math.isfinite(outcome.root):
+                candidate.bound = max(candidate.bound, self._value(candidate.constants, outcome.root))
 
     def _energy(self, candidate: _Candidate, bound: float, constants: Constants) -> float:
         """The path energy behind a bound."""
@@ -336,7 +392,7 @@ class _Search:
         expected = float(self.goal.value_cycles) if objective == "latency" else self.goal.value
         if evaluation.violations or not math.isclose(value, expected, rel_tol=TOLERANCE):
             raise AssertionError(
-                f"layer {problem.name!r}: the search priced its mapping at {expected}, the reference at {value} "
+                f"layer {problem.name!r}: the search priced its mapping {expected}, the reference {value} "
                 f"({'; '.join(evaluation.violations) or 'valid'}); please report this"
             )
         waiting = [entry.bound for entry in candidates if not entry.done]
@@ -358,7 +414,7 @@ class _Search:
             padding_macs=candidate.problem.macs - problem.macs,
         )
 
-    def _mapping(self, candidate: _Candidate, nodes: np.ndarray, orders: np.ndarray) -> Mapping:  # type: ignore[type-arg]
+    def _mapping(self, candidate: _Candidate, nodes: NDArray[np.int64], orders: NDArray[np.int64]) -> Mapping:
         """The Mapping of a path through the lattice."""
         lattice = _lattice(tuple(int(b) for b in candidate.spread.bounds))
         loops: dict[int, tuple[Loop, ...]] = {}

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Literal
+from typing import Literal, cast
 
 from bitjoule.mapping.accelerator import Accelerator, Axis, StorageLevel
 from bitjoule.mapping.problem import DIMS, TENSORS, Problem
@@ -27,6 +27,7 @@ __all__ = [
 MAX_PADDING = 0.25
 """Most additional MACs that padding may cost [assumed]."""
 
+Bounds = tuple[int, int, int, int, int, int, int, int]
 Factors = tuple[int, ...]
 """One factor per dimension, in the order of DIMS."""
 
@@ -196,9 +197,9 @@ def spatial_assignments(
                     )
         found = grown
     if options.spatial == "max":
-        used = [math.prod(map(math.prod, entry.both)) for entry, _, _ in found]
-        most = max(used, default=0)
-        return [entry for (entry, _, _), units in zip(found, used, strict=True) if units == most]
+        busy = [math.prod(map(math.prod, entry.both)) for entry, _, _ in found]
+        most = max(busy, default=0)
+        return [entry for (entry, _, _), units in zip(found, busy, strict=True) if units == most]
     return [entry for entry, _, _ in found]
 
 
@@ -269,4 +270,4 @@ def padded_problems(problem: Problem, accelerator: Accelerator) -> tuple[Problem
     limit = problem.macs * (1 + MAX_PADDING)
     bounds = [b for b in itertools.product(*choices) if math.prod(b) <= limit]
     bounds.sort(key=lambda b: (b != problem.bounds, math.prod(b), b))
-    return tuple(replace(problem, bounds=b) for b in bounds)
+    return tuple(replace(problem, bounds=cast(Bounds, b)) for b in bounds)
