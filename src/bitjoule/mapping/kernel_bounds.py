@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from bitjoule.mapping.kernel_goal import Goal, cannot_win
 from bitjoule.mapping.kernel_step import (
+    CAPACITY,
     CLOSED,
     DISTINCT,
     FIXED,
@@ -29,8 +31,11 @@ from bitjoule.mapping.kernel_step import (
     UNBORN,
     VISITS,
     WEIGHTS,
+    WORD_D,
+    WORD_N,
     Frame,
     Spread,
+    ceil_div,
     child_cost,
     distinct_offsets,
     fits,
@@ -218,6 +223,98 @@ def _born_bound(
 
 
 @njit(cache=True, error_model="numpy")
+def _moves(f: Frame, x: Spread, tensor: int, level: int, tile: Any, grown: int, to_end: bool) -> Any:
+    """Least fetches of a child whose run of rest and window ended within `tile`.
+
+    A run that ended inside makes the buffer fetch, for each loop outside, at least what the tile would
+    hold, of inputs the least density of elements that a part of the tile can have (a stride may leave
+    holes). `grown`: dimension that the window slid over to its end (-1: none); `to_end`: K too.
+    """
+    inner = x.inner[level]
+    outside = 1
+    for d in range(8):
+        if d != grown and not (to_end and d == K):
+            outside *= x.bounds[d] // tile[d]
+    if tensor != INPUTS:
+        return volume(f, x, tensor, level, tile) * outside
+    area = tile[N] * inner[N] * tile[G] * inner[G] * tile[C] * inner[C]
+    p = x.bounds[P] if grown == P else tile[P]
+    q = x.bounds[Q] if grown == Q else tile[Q]
+    r = x.bounds[R] if grown == R else tile[R]
+    s = x.bounds[S] if grown == S else tile[S]
+    rows = _least_extent(p, inner[P], f.window[0], r, inner[R], f.window[1])
+    columns = _least_extent(q, inner[Q], f.window[2], s, inner[S], f.window[3])
+    return int(area * outside * rows * columns * (1.0 - 1e-12))
+
+
+@njit(cache=True, error_model="numpy")
+def _least_extent(a: int, inner_a: int, step_a: int, b: int, inner_b: int, step_b: int) -> float:
+    """a * b times the least extent per iteration of a part of a window axis: it lies at a corner."""
+    least = np.inf
+    for i in (1, a):
+        for j in (1, b):
+            extent = 1 + step_a * (i * inner_a - 1) + step_b * (j * inner_b - 1)
+            least = min(least, extent / (i * j))
+    return least * a * b
+
+
+@njit(cache=True, error_model="numpy")
+def inside_bound(f: Frame, x: Spread, lowest: int, top: int, tile: Any, partial: int, nothing: Any) -> float:
+    """Least energy of all children born at levels `lowest` to `top` of nests with this tile after `top`.
+
+    Outside the tile one class of loops comes first: children of one tensor may still be at rest there, and
+    only with a tile that is whole in the dimensions they depend on, so that they hold what `tile` holds.
+    The others have stopped inside.
+    """
+    moving_w = resting_w = moving_o = resting_o = resting_i = sliding_w = sliding_o = 0.0
+    for c in range(f.child.shape[0]):
+        level = f.child[c, LEVEL]
+        if level < lowest or level > top:
+            continue
+        t = f.child[c, TENSOR]
+        wide = x.least[t, f.child[c, PARENT] + 1] // x.least[t, level + 1]
+        capacity = f.level[level, CAPACITY]
+        held = ceil_div(volume(f, x, t, level, tile) * f.level[level, WORD_N + t], f.level[level, WORD_D + t])
+        rests = capacity < 0 or held <= capacity
+        if t == INPUTS:
+            still = _moves(f, x, t, level, tile, -1, False)
+            by_output, by_kernel, at_rest = still, still, still
+            for d in (P, Q, R, S):
+                if x.bounds[d] > tile[d]:
+                    slid = _moves(f, x, t, level, tile, d, False)
+                    if d in (P, Q):
+                        by_output = min(by_output, slid)
+                    else:
+                        by_kernel = min(by_kernel, slid)
+                    if rests:
+                        at_rest = min(at_rest, _moves(f, x, t, level, tile, d, True))
+            if rests:
+                at_rest = min(at_rest, _moves(f, x, t, level, tile, -1, True))
+            sliding_w += child_cost(f, x, c, by_output, wide, partial, 0, nothing)[0]
+            sliding_o += child_cost(f, x, c, by_kernel, wide, partial, 0, nothing)[0]
+            resting_i += child_cost(f, x, c, at_rest, wide, partial, 0, nothing)[0]
+            continue
+        fills = _moves(f, x, t, level, tile, -1, False)
+        cost = child_cost(f, x, c, fills, wide, partial, 0, nothing)[0]
+        free = 1
+        if t == WEIGHTS:
+            moving_w += cost
+            free = (x.bounds[N] // tile[N]) * (x.bounds[P] // tile[P]) * (x.bounds[Q] // tile[Q])
+        else:
+            moving_o += cost
+            free = (x.bounds[C] // tile[C]) * (x.bounds[R] // tile[R]) * (x.bounds[S] // tile[S])
+        if rests and free > 1:
+            cost = child_cost(f, x, c, fills // free, wide, partial, 0, nothing)[0]
+        if t == WEIGHTS:
+            resting_w += cost
+        else:
+            resting_o += cost
+    return min(
+        resting_w + moving_o + sliding_w, resting_o + moving_w + sliding_o, resting_i + moving_w + moving_o
+    )
+
+
+@njit(cache=True, error_model="numpy")
 def compulsory_bound(f: Frame, x: Spread, inside: int, partial: int, nothing: Any) -> float:
     """Least energy of the children born inside level `inside` that fetch from a tensor's home.
 
@@ -278,15 +375,23 @@ def outer_table(f: Frame, x: Spread, stages: Stages, stage: int, lattice: Lattic
 
 @njit(cache=True, error_model="numpy")
 def stage_bounds(
-    f: Frame, x: Spread, stages: Stages, lattice: Lattice, partial: int, shared: Any, place: Any
+    f: Frame,
+    x: Spread,
+    stages: Stages,
+    lattice: Lattice,
+    goal: Goal,
+    base: float,
+    partial: int,
+    shared: Any,
+    place: Any,
+    thorough: bool,
 ) -> Any:
-    """(least cost of what is born at a tile after a stage and of all stages outside, least cost of the
-    outside).
+    """Least cost of what is born at a tile after a stage and of all stages outside, and of the outside alone.
 
-    Both [stage, node], infinite where the tile fits no level of the stage or no nest can have it. `shared`:
-    the
-    `outer_table` of the last stage but one (empty: none), with `place[d, i]` what the i-th divisor adds to
-    the index there.
+    Both [stage, node], infinite where the tile fits no level of the stage, no nest can have it, or none that
+    has it can beat the incumbent of `goal`. `base`: least cost of what is born before the first stage.
+    `shared`: the `outer_table` of the last stage but one (empty: none), with `place[d, i]` what the i-th
+    divisor adds to the index there. `thorough`: ask `inside_bound` too, which costs more and finds more.
     """
     count = stages.first.size
     nodes = lattice.tile.shape[0]
@@ -321,6 +426,13 @@ def stage_bounds(
                 with_tile[s, node] = outside[s, node] + _born_bound(
                     f, x, stages, s, tile, partial, fills, spread, state, nothing
                 )
+            if with_tile[s, node] < np.inf and s < count - 1:
+                if cannot_win(goal, base + with_tile[s, node], goal.cycles):
+                    with_tile[s, node] = np.inf
+                elif thorough and s > 0:
+                    inside = inside_bound(f, x, stages.first[0], stages.last[s], tile, partial, nothing)
+                    if cannot_win(goal, base + outside[s, node] + inside, goal.cycles):
+                        with_tile[s, node] = np.inf
     return with_tile, outside
 
 

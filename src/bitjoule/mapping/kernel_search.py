@@ -9,12 +9,13 @@ whose bound cannot beat the incumbent is dropped.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from bitjoule.mapping.kernel_bounds import Lattice, Stages, open_bound, stage_bounds
+from bitjoule.mapping.kernel_goal import Goal, cannot_win, value_of
 from bitjoule.mapping.kernel_step import (
     CLOSED,
     DRAIN,
@@ -35,49 +36,10 @@ from bitjoule.mapping.kernel_step import (
     step_level,
 )
 
-__all__ = ["EDP", "ENERGY", "LATENCY", "Goal", "cannot_win", "search_spread", "value_of"]
+__all__ = ["search_spread"]
 
 N, G, K, C, P, Q, R, S = range(8)
-ENERGY = 0
-EDP = 1
-LATENCY = 2
-"""Objectives: energy (under a latency cap), energy times cycles, cycles then energy."""
-
-ROUNDING = 1e-12
-"""Relative difference below which two objective values are equal."""
-
 MAX_ORDERS = 12
-
-
-class Goal(NamedTuple):
-    """What is minimised: objective, cap on cycles (-1: none), cycles of the MAC units, energy per cycle
-    (leak), constant energy of the assignment, and the incumbent (value, cycles)."""
-
-    objective: int
-    cap: int
-    cycles: int
-    leak_pj: float
-    constant_pj: float
-    value: float
-    value_cycles: int
-
-
-@njit(cache=True, error_model="numpy")
-def value_of(goal: Goal, energy: float, cycles: int) -> float:
-    """Energy, or energy times cycles, with constants and leakage."""
-    total = energy + goal.constant_pj + goal.leak_pj * cycles
-    return total * cycles if goal.objective == EDP else total
-
-
-@njit(cache=True, error_model="numpy")
-def cannot_win(goal: Goal, energy: float, cycles: int) -> bool:
-    """Is a nest of at least this energy and these cycles no better than the incumbent?"""
-    if goal.cap >= 0 and cycles > goal.cap:
-        return True
-    value = value_of(goal, energy, cycles)
-    if goal.objective == LATENCY and cycles != goal.value_cycles:
-        return bool(cycles > goal.value_cycles)
-    return bool(value >= goal.value - ROUNDING * abs(goal.value)) if goal.value < np.inf else False
 
 
 @njit(cache=True, error_model="numpy")
@@ -256,14 +218,17 @@ def search_spread(
     beam: int,
     scan: int,
     max_labels: int,
+    max_steps: int,
+    thorough: bool,
 ) -> Any:
     """The best nest of one spatial assignment, if it beats the incumbent of `goal`.
 
     `partial`: levels known to hold partial sums. `shared`, `place`: see `stage_bounds`. `beam`, `scan`:
     keep only so many labels per stage and tiles per label (0: all, which is what proves the optimum).
-    Returns (found, energy without constants and leakage, cycles, tile and order code per stage, least bound
-    of the assignment, counters: labels, dropped by bound, dominated, complete nests, 1 if `max_labels`
-    stopped it).
+    `max_labels`, `max_steps`: give up beyond so many labels, or nests extended by a level; `thorough`: see
+    `stage_bounds`. Returns (found, energy without constants and leakage, cycles, tile and order code per
+    stage, least bound of the assignment, counters: labels, dropped by bound, dominated, complete nests, 1 if
+    given up).
     """
     count = stages.first.size
     children = f.child.shape[0]
@@ -273,7 +238,6 @@ def search_spread(
     best_orders = np.zeros(count, np.int64)
     best_energy, best_cycles, found = 0.0, 0, False
     nothing = np.zeros(0, np.int64)
-    with_tile, outside = stage_bounds(f, x, stages, lattice, partial, shared, place)
     nodes = lattice.tile.shape[0]
 
     fills = np.zeros(children, np.int64)
@@ -294,6 +258,7 @@ def search_spread(
             return False, 0.0, 0, best_nodes, best_orders, np.inf, counters
     # the tile of ones before the first stage: what is open now, and the least of what follows
     root = energy + open_bound(f, x, stages.lead - 1, ones, fills, spread, state, flags, nothing)
+    with_tile, outside = stage_bounds(f, x, stages, lattice, goal, root, partial, shared, place, thorough)
     ahead = np.full(nodes, np.inf)
     ahead[:] = with_tile[0]
     least = np.inf
@@ -331,6 +296,7 @@ def search_spread(
     head = np.empty(nodes, np.int64)
     orders = np.empty((MAX_ORDERS, 8), np.int64)
 
+    steps = 0
     for s in range(count):
         last_stage = s == count - 1
         top = stages.last[s]
@@ -388,6 +354,10 @@ def search_spread(
                 if scan > 0 and seen > scan:
                     break
                 many = loop_orders(f, stages, s, before, after, L_state[label], orders)
+                steps += many
+                if max_steps > 0 and steps > max_steps:
+                    counters[4] = 1
+                    return found, best_energy, best_cycles, best_nodes, best_orders, root, counters
                 for o in range(many):
                     fills[:] = L_fills[label]
                     spread[:] = L_spread[label]

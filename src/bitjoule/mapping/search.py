@@ -25,7 +25,8 @@ from bitjoule.mapping.frames import Constants, constants_of, frame_of, lattice_o
 from bitjoule.mapping.hardware_levels import accelerator_of
 from bitjoule.mapping.infeasible import InfeasibleMapping, explain
 from bitjoule.mapping.kernel_bounds import Lattice, Stages, compulsory_bound, open_bound, outer_table
-from bitjoule.mapping.kernel_search import EDP, ENERGY, LATENCY, Goal, cannot_win, search_spread, value_of
+from bitjoule.mapping.kernel_goal import EDP, ENERGY, LATENCY, Goal, cannot_win, value_of
+from bitjoule.mapping.kernel_search import search_spread
 from bitjoule.mapping.kernel_step import Frame, Spread, start
 from bitjoule.mapping.layer_problem import problem_of
 from bitjoule.mapping.nest import LevelNest, Loop, Mapping
@@ -57,6 +58,12 @@ BEAM, SCAN, FIRST = 24, 48, 6
 
 BATCH = 4
 """Assignments that are searched against one incumbent, side by side when there are workers."""
+
+EASY = 2000
+"""Nests extended by a level after which the better, slower bounds are worth their time."""
+
+HARD = 8
+"""Batches that start with the better bounds after one that needed them."""
 
 MAX_LABELS = 4_000_000
 """Labels of one spatial assignment before its search is given up (about 1 GB); the result is then not
@@ -157,6 +164,7 @@ class _Outcome(NamedTuple):
     orders: NDArray[np.int64]
     root: float
     counters: NDArray[np.int64]
+    hard: bool = False
 
 
 @lru_cache(maxsize=64)
@@ -253,6 +261,7 @@ class _Search:
         )
         self.limited = leaking or goal.objective != ENERGY or goal.cap >= 0
         self.best: tuple[_Candidate, NDArray[np.int64], NDArray[np.int64]] | None = None
+        self.hard = 0
         self.labels = self.evaluated = self.bounded = self.dominated = self.skipped = 0
 
     def candidates(self, problem: Problem, assignments: Iterable[SpatialAssignment]) -> Iterator[_Candidate]:
@@ -324,8 +333,13 @@ class _Search:
                     break
                 search = partial(self._search, beam=0, scan=0)
                 found = pool.map(search, batch) if workers > 1 else map(search, batch)
-                for candidate, outcome in zip(batch, list(found), strict=True):
+                outcomes = list(found)
+                for candidate, outcome in zip(batch, outcomes, strict=True):
                     self._merge(candidate, outcome, complete=True)
+                if self.hard:
+                    self.hard -= 1
+                elif any(outcome.hard for outcome in outcomes):
+                    self.hard = HARD
 
     def _goal(self, constants: Constants) -> Goal:
         return self.goal._replace(
@@ -340,21 +354,33 @@ class _Search:
 
     def _search(self, candidate: _Candidate, beam: int, scan: int) -> _Outcome:
         """The best nest of one candidate, completely when `beam` and `scan` are 0."""
-        return _Outcome(
-            *search_spread(
-                candidate.frame,
-                candidate.spread,
-                self.stages,
-                _lattice(tuple(int(b) for b in candidate.spread.bounds)),
-                self._goal(candidate.constants),
-                candidate.constants.partial,
-                candidate.shared,
-                candidate.place,
-                beam,
-                scan,
-                MAX_LABELS,
+
+        def run(max_steps: int, thorough: bool) -> _Outcome:
+            return _Outcome(
+                *search_spread(
+                    candidate.frame,
+                    candidate.spread,
+                    self.stages,
+                    _lattice(tuple(int(b) for b in candidate.spread.bounds)),
+                    self._goal(candidate.constants),
+                    candidate.constants.partial,
+                    candidate.shared,
+                    candidate.place,
+                    beam,
+                    scan,
+                    MAX_LABELS,
+                    max_steps,
+                    thorough,
+                )
             )
-        )
+
+        if beam:
+            return run(0, False)
+        if not self.hard:
+            outcome = run(EASY, False)
+            if not outcome.counters[-1]:
+                return outcome
+        return run(0, True)._replace(hard=True)
 
     def _merge(self, candidate: _Candidate, outcome: _Outcome, *, complete: bool) -> None:
         """Count what was done, and take a better nest as the incumbent."""
