@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from bitjoule.cli.network_argument import graph_of
-from bitjoule.hardware import preset_text
-from bitjoule.mapping import memo
+from bitjoule.hardware import load, preset_text
+from bitjoule.mapping import memo, timeloop_mapping
+from bitjoule.mapping.accelerator import Accelerator
+from bitjoule.mapping.hardware_levels import accelerator_of
+from bitjoule.mapping.problem import Problem
+from bitjoule.mapping.search import MappingResult
 from tests.cli.run import bitjoule
 
 RESNET = ("map", "resnet8.json", "--hardware", "eyeriss", "--scheme", "w4a4")
@@ -119,6 +123,54 @@ def test_a_layer_that_does_not_fit_is_explained_beside_those_that_do(narrow: str
     assert [one["names"] for one in found["modes"][0]["infeasible"]] == [["conv1"], ["linear"]]
 
 
+def test_a_cap_that_one_layer_cannot_meet_leaves_the_others() -> None:
+    some = ("--layer", "block1.conv1", "--layer", "block1.conv2", "--layer", "linear")
+    arguments = (*RESNET, *some, "--latency-cap", "3000")
+    done = bitjoule(*arguments, "--summary", code=3)
+    assert done.stderr == "error: no mapping on eyeriss within the latency cap: block1.conv1, block1.conv2\n"
+    assert "layer 'block1.conv1' on eyeriss: no mapping takes at most 3000 cycles; raise" in done.stdout
+    assert "(and block1.conv2)" in done.stdout
+    assert " no mapping " in done.stdout and " optimal " in done.stdout
+    (mode,) = document(*arguments, code=3)["modes"]
+    assert [layer["names"] for layer in mode["layers"]] == [["linear"]]
+    assert mode["layers"][0]["latency_cycles"] <= 3000
+    assert [(one["names"], one["kind"]) for one in mode["infeasible"]] == [
+        (["block1.conv1", "block1.conv2"], "no mapping")
+    ]
+
+
+def test_a_time_limit_that_ends_before_any_mapping_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def solve(self: memo.MappingMemo, problem: Problem, *_: object, **__: object) -> MappingResult:
+        if problem.name == "linear":
+            raise TimeoutError(f"layer {problem.name!r}: no mapping found within 0 s; allow more time")
+        return remembered(self, problem, accelerator_of(load("eyeriss")))
+
+    remembered = memo.MappingMemo.solve
+    monkeypatch.setattr(memo.MappingMemo, "solve", solve)
+    some = ("--layer", "block2.shortcut", "--layer", "linear", "--time-limit", "0")
+    done = bitjoule(*RESNET, *some, "--summary", code=1)
+    assert done.stderr == "error: no mapping on eyeriss within the time limit: linear\n"
+    assert " time is up " in done.stdout and " optimal " in done.stdout
+
+
+def test_a_mapping_that_timeloop_cannot_say_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mute(mapping: object, accelerator: Accelerator, problem: Problem) -> str:
+        if problem.name == "linear":
+            raise ValueError("glb unrolls C on x and on y")
+        return "mapping:\n"
+
+    monkeypatch.setattr(timeloop_mapping, "to_timeloop", mute)
+    some = ("--layer", "linear", "--layer", "block2.shortcut", "--timeloop", str(tmp_path / "maps"))
+    done = bitjoule(*RESNET, *some, code=1)
+    assert done.stderr == (
+        "error: 1 of 2 mappings cannot be said as Timeloop YAML; the others are written\n"
+        "linear: glb unrolls C on x and on y\n"
+    )
+    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["block2.shortcut.map.yaml"]
+    found = document(*RESNET, *some, code=1)
+    assert found["not_exported"] == [{"names": ["linear"], "text": "glb unrolls C on x and on y"}]
+
+
 def test_timeloop_mappings_are_written(tmp_path: Path) -> None:
     folder = tmp_path / "timeloop"
     bitjoule(*RESNET, "--layer", "block2.conv1", "--layer", "linear", "--timeloop", str(folder))
@@ -141,8 +193,8 @@ def test_the_input_shape_is_given() -> None:
         (("--input-shape", "1,3,64,64"), "resnet8.json: --input-shape is for networks of the zoo"),
         (("--input-shape", "3x32"), "--input-shape takes whole numbers > 0 such as 1,3,96,96, not '3x32'"),
         (
-            ("--layer", "conv1", "--latency-cap", "3"),
-            "layer 'conv1' on eyeriss: no mapping takes at most 3 cycles",
+            ("--objective", "edp", "--latency-cap", "3"),
+            "--latency-cap goes with --objective energy, not edp",
         ),
     ],
 )

@@ -11,6 +11,7 @@ import typer
 from bitjoule.cli.map_show import Answered, answered_document, show_answers, show_modes
 from bitjoule.cli.network_argument import graph_of, parse_settings, parse_shape
 from bitjoule.cli.output import (
+    FAILED,
     NOTHING_FITS,
     CommandFailed,
     JsonOption,
@@ -70,7 +71,7 @@ def map_layers(
         from bitjoule.mapping.memo import MappingMemo
         from bitjoule.workload import workload_of
 
-        goal, modes = _objective(objective), _modes(mode, both_modes)
+        goal, modes = _objective(objective, latency_cap), _modes(mode, both_modes)
         described = _hierarchy(hardware)
         graph = graph_of(network, parse_settings(set_ or [], width=width), parse_shape(input_shape))
         workload = workload_of(graph, scheme)
@@ -89,8 +90,7 @@ def map_layers(
                 )
                 answered.append(Answered(each, some, tuple(found)))
         notes = _psum_notes(layers, described)
-        if timeloop is not None:
-            _write_timeloop(timeloop, answered[0], accelerator)
+        unsaid = [] if timeloop is None else _write_timeloop(timeloop, answered[0], accelerator)
         if as_json:
             document = {
                 "network": network,
@@ -100,6 +100,7 @@ def map_layers(
                 "objective": goal,
                 "modes": [answered_document(one) for one in answered],
                 "warnings": notes,
+                "not_exported": [{"names": list(names), "text": text} for names, text in unsaid],
             }
             print_json("map", document)
         else:
@@ -111,13 +112,19 @@ def map_layers(
             for text in notes:
                 print(f"warning: {text}")
         _fail_where_nothing_fits(answered, described.name)
+        _fail_where_timeloop_is_mute(unsaid, len(answered[0].found))
 
 
-def _objective(word: str) -> Objective:
+def _objective(word: str, cap: int | None) -> Objective:
     from bitjoule.mapping.search import Objective
 
     if word not in get_args(Objective):
         raise ValueError(f"unknown objective {word!r}; one of: {', '.join(get_args(Objective))}")
+    if cap is not None and word != "energy":
+        raise ValueError(
+            f"--latency-cap goes with --objective energy, not {word}: the least energy among mappings of at "
+            "most so many cycles"
+        )
     return word  # type: ignore[return-value]
 
 
@@ -149,18 +156,42 @@ def _psum_notes(layers: Sequence[Layer], hardware: Hardware) -> list[str]:
     return [] if not texts else [texts[0] + (f"; {more} more layers alike" if more else "")]
 
 
-def _write_timeloop(folder: Path, answered: Answered, accelerator: Any) -> None:
+def _write_timeloop(folder: Path, answered: Answered, accelerator: Any) -> list[tuple[tuple[str, ...], str]]:
+    """A file per distinct layer; returns the layers whose mapping Timeloop cannot say, and why."""
     from bitjoule.mapping.timeloop_mapping import to_timeloop
 
     folder.mkdir(parents=True, exist_ok=True)
+    unsaid = []
     for group, result in answered.found:
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in group.names[0])
-        (folder / f"{name}.map.yaml").write_text(
-            to_timeloop(result.mapping, accelerator, result.problem), encoding="utf-8"
-        )
+        try:
+            text = to_timeloop(result.mapping, accelerator, result.problem)
+        except ValueError as error:
+            unsaid.append((group.names, str(error)))
+            continue
+        (folder / f"{name}.map.yaml").write_text(text, encoding="utf-8")
+    return unsaid
 
 
 def _fail_where_nothing_fits(answered: Sequence[Answered], hardware: str) -> None:
-    names = [name for one in answered for group, _ in one.infeasible for name in group.names]
-    if names:
-        raise CommandFailed(f"no mapping on {hardware}: {', '.join(dict.fromkeys(names))}", NOTHING_FITS)
+    from bitjoule.mapping.infeasible import InfeasibleMapping
+
+    unmapped = [(group, error) for one in answered for group, error in one.unmapped]
+    if not unmapped:
+        return
+    names = dict.fromkeys(name for group, _ in unmapped for name in group.names)
+    late = all(isinstance(error, TimeoutError) for _, error in unmapped)
+    fits = not any(isinstance(error, InfeasibleMapping) for _, error in unmapped)
+    why = " within the time limit" if late else " within the latency cap" if fits else ""
+    raise CommandFailed(
+        f"no mapping on {hardware}{why}: {', '.join(names)}", FAILED if late else NOTHING_FITS
+    )
+
+
+def _fail_where_timeloop_is_mute(unsaid: Sequence[tuple[tuple[str, ...], str]], distinct: int) -> None:
+    if unsaid:
+        lines = "\n".join(f"{', '.join(names)}: {text}" for names, text in unsaid)
+        raise CommandFailed(
+            f"{len(unsaid)} of {distinct} mappings cannot be said as Timeloop YAML; the others are written\n"
+            f"{lines}"
+        )

@@ -11,9 +11,8 @@ from bitjoule.cli.output import print_table
 
 if TYPE_CHECKING:
     from bitjoule.mapping.accelerator import Accelerator
-    from bitjoule.mapping.batch import Group
+    from bitjoule.mapping.batch import Group, NoMapping
     from bitjoule.mapping.evaluate import Evaluation
-    from bitjoule.mapping.infeasible import InfeasibleMapping
     from bitjoule.mapping.search import MappingResult
 
 __all__ = ["Answered", "answered_document", "show_answers", "show_modes"]
@@ -36,7 +35,7 @@ class Answered:
 
     mode: str
     groups: tuple[Group, ...]
-    answers: tuple[MappingResult | InfeasibleMapping, ...]
+    answers: tuple[MappingResult | NoMapping, ...]
 
     @property
     def found(self) -> list[tuple[Group, MappingResult]]:
@@ -45,8 +44,8 @@ class Answered:
         return [(group, answer) for group, answer in pairs if not isinstance(answer, Exception)]
 
     @property
-    def infeasible(self) -> list[tuple[Group, InfeasibleMapping]]:
-        """Groups that have none, and why."""
+    def unmapped(self) -> list[tuple[Group, NoMapping]]:
+        """Groups that have none, and why: nothing fits, a latency cap that none meets, a time limit."""
         pairs = zip(self.groups, self.answers, strict=True)
         return [(group, answer) for group, answer in pairs if isinstance(answer, Exception)]
 
@@ -80,11 +79,11 @@ def show_answers(
                 f"{result.latency_cycles:,}",
                 f"{100 * cost.utilization:.0f} %",
                 cost.bounding,
-                "optimal" if result.optimal else f"gap {100 * result.gap:.2g} %",
+                "optimal" if result.optimal else f"gap {_gap_percent(result.gap)} %",
             )
         )
-    for group, _ in answered.infeasible:
-        rows.append((_names(group), count_text(group.problem.macs), "does not fit", "", "", "", "", ""))
+    for group, error in answered.unmapped:
+        rows.append((_names(group), count_text(group.problem.macs), _no(error), "", "", "", "", ""))
     layers = sum(len(group.names) for group, _ in answered.found)
     rows.append(
         (f"{layers} layers", "", energy_text(answered.energy_pj), "", f"{answered.cycles:,}", "", "", "")
@@ -95,8 +94,9 @@ def show_answers(
             print(_heading(group))
             print(draw(result, accelerator))
             print()
-    for _, error in answered.infeasible:
-        print(f"{error}\n")
+    for group, error in answered.unmapped:
+        more = f" (and {', '.join(group.names[1:])})" if len(group.names) > 1 else ""
+        print(f"{error}{more}\n")
 
 
 def show_modes(title: str, answered: Sequence[Answered], *, no_color: bool) -> None:
@@ -149,7 +149,8 @@ def answered_document(answered: Answered) -> dict[str, Any]:
             for group, result in answered.found
         ],
         "infeasible": [
-            {"names": list(group.names), "text": str(error)} for group, error in answered.infeasible
+            {"names": list(group.names), "kind": _no(error), "text": str(error)}
+            for group, error in answered.unmapped
         ],
         "totals": {"energy_pj": answered.energy_pj, "latency_cycles": answered.cycles},
     }
@@ -183,6 +184,19 @@ def _evaluation_document(cost: Evaluation) -> dict[str, Any]:
         "mac_leak_pj": cost.mac_leak_pj,
         "levels": levels,
     }
+
+
+def _no(error: NoMapping) -> str:
+    """Two or three words where the energy would stand."""
+    from bitjoule.mapping.infeasible import InfeasibleMapping
+
+    if isinstance(error, InfeasibleMapping):
+        return "does not fit"
+    return "time is up" if isinstance(error, TimeoutError) else "no mapping"
+
+
+def _gap_percent(gap: float) -> str:
+    return f"{100 * gap:.2g}" if gap >= 1e-4 else "< 0.01"
 
 
 def _names(group: Group) -> str:

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from bitjoule.mapping.accelerator import Accelerator
 from bitjoule.mapping.evaluate import Mode
-from bitjoule.mapping.infeasible import InfeasibleMapping
 from bitjoule.mapping.memo import MappingMemo
 from bitjoule.mapping.problem import Problem
 from bitjoule.mapping.search import MappingResult, Objective
 from bitjoule.mapping.space import SpaceOptions
 
-__all__ = ["Group", "Wanted", "groups_of", "solve_groups"]
+__all__ = ["Group", "NoMapping", "Wanted", "groups_of", "solve_groups"]
+
+NoMapping = ValueError | TimeoutError
+"""Why a group has no mapping: `InfeasibleMapping`, a latency cap that no mapping meets, no time left."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def solve_groups(
     memo: MappingMemo,
     workers: int = 1,
     on_done: Callable[[Group], None] = lambda _: None,
-) -> list[MappingResult | InfeasibleMapping]:
+) -> list[MappingResult | NoMapping]:
     """One answer per group, in their order: the best mapping, or why there is none.
 
     `workers` > 1: processes, each with the memo's file. Answers do not depend on it.
@@ -87,7 +89,7 @@ def solve_groups(
 
 def _solved(
     problem: Problem, accelerator: Accelerator, wanted: Wanted, memo: MappingMemo
-) -> MappingResult | InfeasibleMapping:
+) -> MappingResult | NoMapping:
     try:
         return memo.solve(
             problem,
@@ -98,12 +100,12 @@ def _solved(
             space=wanted.space,
             time_limit_s=wanted.time_limit_s,
         )
-    except InfeasibleMapping as error:
+    except (ValueError, TimeoutError) as error:  # InfeasibleMapping is a ValueError
         return error
 
 
 def _solved_apart(
     problem: Problem, accelerator: Accelerator, wanted: Wanted, path: Path
-) -> MappingResult | InfeasibleMapping:
+) -> MappingResult | NoMapping:
     """What runs in a worker process."""
     return _solved(problem, accelerator, wanted, MappingMemo.open(path))
