@@ -115,6 +115,19 @@ def test_the_network_is_paid_per_receiver() -> None:
     assert cost(evaluation, "rf", "inputs").noc_pj == 0
 
 
+def test_a_cluster_that_is_not_full_takes_an_access_too() -> None:
+    """Three instances in clusters of two: one access for the pair, one for the third."""
+    shared = StorageLevel("rf", ALL, word_bits=8, width_bits=16, cluster=2)
+    pair = Accelerator("pair", (shared, StorageLevel("dram", ALL, x=Axis(3))), 3)
+    for used, clusters in ((3, 2), (1, 1)):
+        problem = Problem("p", (1, 1, 3, 1, 1, 1, 1, 1))
+        spatial, temporal = (("K", used),), (("K", 3 // used),)
+        mapping = Mapping((LevelNest("rf", ALL), LevelNest("dram", ALL, temporal, spatial)))
+        found = cost(evaluate(problem, mapping, pair, mode="native"), "rf", "weights")
+        assert (found.instances, found.clusters) == (used, clusters)
+        assert found.read_accesses == clusters * found.read_words
+
+
 def test_one_access_serves_a_cluster() -> None:
     shared = StorageLevel("rf", ALL, word_bits=8, width_bits=24, cluster=3, read_pj=2.0)
     weights = cost(spilling(shared, StorageLevel("dram", ALL, x=Axis(3))), "rf", "weights")

@@ -142,6 +142,17 @@ def test_a_factor_that_fits_no_fan_out_is_no_error_while_time_takes_it() -> None
     assert explain(conv(bounds=(1, 1, 7, 7, 1, 1, 1, 1)), hardware()) is None
 
 
+def test_nothing_iterates_at_a_level_that_holds_nothing() -> None:
+    # all tensors live in rf, whose loops are limited to K: DRAM has no part in it
+    rf = StorageLevel("rf", TENSORS, temporal_dims=("K",))
+    whole = Accelerator("chip", (rf, StorageLevel("dram", TENSORS)), mac_count=1).resident("rf", TENSORS, 0)
+    assert explain(conv(bounds=(1, 1, 4, 1, 1, 1, 1, 1)), whole) is None
+    assert report(conv(bounds=(1, 1, 4, 2, 1, 1, 1, 1)), whole) == (
+        "conv3 does not fit chip:\n"
+        "  C = 2: no level may iterate it, and it fits no factor of a fan-out (there is none)"
+    )
+
+
 def test_it_travels_between_processes() -> None:
     found = explain(conv(), hardware(words=2))
     assert found is not None and found.needs and found.levers

@@ -13,6 +13,7 @@ from bitjoule.mapping.evaluate import evaluate
 from bitjoule.mapping.kernel_evaluate import energies_of
 from bitjoule.mapping.nest import Mapping
 from bitjoule.mapping.problem import DIMS, TENSORS, Problem
+from tests.mapping.corners import corner_cases
 from tests.mapping.exhaustive import Space, factorisations, keep_sets, orders
 from tests.mapping.toy import cases, toy
 
@@ -30,7 +31,7 @@ def arrays(mapping: Mapping) -> tuple[list[list[int]], list[list[int]]]:
 
 def test_equal_to_the_reference() -> None:
     draw, compared, invalid = random.Random(0), 0, 0
-    for case in cases(60, first=40_000):
+    for case in itertools.chain(cases(60, first=40_000), corner_cases(40, first=40_000)):
         problem, accelerator = case.problem, case.accelerator
         keeping = keep_sets(accelerator)
         every = list(itertools.islice(factorisations(problem, accelerator), 400))

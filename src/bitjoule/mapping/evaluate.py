@@ -178,10 +178,8 @@ def _tensor_cost(
     if tally.final_updates:
         final_bits = problem.output_bits if mode != "native" else None
         update_words += words(tally.final_updates, final_bits, width, packing)
-    there = accelerator.total_instances(index) // level.cluster
-    clusters = min(
-        instances, max(there, -(-instances // level.cluster))
-    )  # `there` unless the fan-out overflows
+    there = -(-accelerator.total_instances(index) // level.cluster)
+    clusters = min(instances, max(there, -(-instances // level.cluster)))  # more where a fan-out overflows
     reads, fills, updates = (clusters * _accesses(n, level) for n in (read_words, fill_words, update_words))
     arriving = below.get(tally.tensor)
     noc_words = 0

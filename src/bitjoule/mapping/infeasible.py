@@ -267,7 +267,7 @@ def _nowhere(accelerator: Accelerator, dim: str, bound: int) -> str:
     if bound % product:
         return f"{dim} = {bound}: its fixed factors ({', '.join(fixed)}) do not divide it"
     limits = f" (limits: {', '.join(fixed + greatest)})" if fixed or greatest else ""
-    iterating = [level.name for level in accelerator.levels if dim in level.temporal_dims and level.keeps]
+    iterating = [level.name for level in accelerator.levels if dim in level.loop_dims]
     who = f"{', '.join(iterating)} may iterate it, not far enough" if iterating else "no level may iterate it"
     return f"{dim} = {bound}: {who}, and it fits no factor of {_fan_outs(accelerator, (dim,))}{limits}"
 

@@ -198,7 +198,7 @@ def _fan_out(accelerator: Accelerator, pattern: Mapping, problem: Problem) -> tu
     distinct = np.array([[math.prod(row[MOVES[t]]) for row in sp] for t in range(3)])
     above = [math.prod(sp[level + 1 :].flat) for level in range(len(sp))]
     existing = [
-        max(1, accelerator.total_instances(i) // level.cluster) for i, level in enumerate(accelerator.levels)
+        -(-accelerator.total_instances(i) // level.cluster) for i, level in enumerate(accelerator.levels)
     ]
     outputs = problem.elements("outputs")
     visits = [outputs // math.prod(distinct[OUTPUTS, level + 1 :]) for level in range(len(sp))]

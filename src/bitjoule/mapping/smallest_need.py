@@ -37,7 +37,7 @@ def divisors(number: int) -> tuple[int, ...]:
 
 def splits_here(level: StorageLevel, dim: str, inside: int) -> Iterator[Split]:
     """Factors of `dim` that one level may take of `inside` iterations."""
-    iterates = dim in level.temporal_dims and bool(level.keeps)
+    iterates = dim in level.loop_dims
     greatest = dict(level.max_temporal).get(dim, inside) if iterates else 1
     time, space = dict(level.fixed_temporal).get(dim), dict(level.fixed_spatial).get(dim)
     across = level.x.size if dim in level.x.dims else 1
@@ -83,7 +83,7 @@ class _Search:
         last = self.accelerator.levels[-1]
         limits = (*last.max_temporal, *last.fixed_temporal)
         return (
-            dim in last.temporal_dims
+            dim in last.loop_dims
             and dim not in dict(limits)
             and dim not in self.rigid
             and not (self.psums_differ and (dim in REDUCED or last.temporal_order))
