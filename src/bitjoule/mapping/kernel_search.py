@@ -178,7 +178,7 @@ def _dominates(
                     if x.level[outer, VARIES] == 1:
                         return False
             wide *= x.least[t, f.child[c, PARENT] + 1] // x.least[t, level + 1]
-        energy_a += child_cost(f, x, c, fills_a[c], wide, -1, 0, scratch)[0]
+        energy_a += child_cost(f, x, c, fills_a[c], wide, np.int64(-1), np.int64(0), scratch)[0]
         if energy_a > energy_b:
             return False
     for i in range(traffic_a.size):
@@ -248,7 +248,7 @@ def search_spread(
     ones = np.ones(8, np.int64)
     straight = np.arange(8)
     start(f, x, fills, spread, state)
-    energy, flags, final = 0.0, partial, 0
+    energy, flags, final = 0.0, partial, np.int64(0)
     for level in range(stages.lead):
         added, flags, final, ok = step_level(
             f, x, level, ones, ones, straight, fills, spread, state, flags, final, traffic

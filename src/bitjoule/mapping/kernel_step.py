@@ -402,7 +402,7 @@ def settle(
     for c in range(f.child.shape[0]):
         if state[c] != FIXED or f.child[c, PARENT] > level:
             continue
-        drained = 0
+        drained = np.int64(0)
         outer = f.child[c, OUTER]
         if f.child[c, TENSOR] == OUTPUTS:
             # known before it is charged: the width of the parent's partial sums
