@@ -5,14 +5,22 @@ from importlib.resources import files
 
 import pytest
 
-from bitjoule.report.palette import MARKERS, OKABE_ITO, component_colors, family_styles, marker_path
+from bitjoule.report.palette import (
+    FAMILY_COLORS,
+    MARKERS,
+    OKABE_ITO,
+    component_colors,
+    family_styles,
+    marker_path,
+)
 
 
 def test_every_family_has_a_colour_and_marker_of_its_own() -> None:
-    styles = family_styles([f"family {i}" for i in range(len(MARKERS) * len(OKABE_ITO))])
-    assert len({(style.color, style.marker) for style in styles}) == 72
-    first = styles[:8]
-    assert len({style.color for style in first}) == len({style.marker for style in first}) == 8
+    styles = family_styles([f"family {i}" for i in range(len(MARKERS) * len(FAMILY_COLORS))])
+    assert len({(style.color, style.marker) for style in styles}) == 144
+    assert len({style.marker for style in styles[:9]}) == 9
+    assert len({style.color for style in styles[:16]}) == 16
+    assert tuple(style.color for style in styles[:8]) == OKABE_ITO
 
 
 @pytest.mark.parametrize("marker", MARKERS)
@@ -45,6 +53,12 @@ def luminance(color: str) -> float:
 def contrast(one: str, two: str) -> float:
     high, low = sorted((luminance(one), luminance(two)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_beyond_okabe_and_ito_are_seen_on_light_and_dark_cards() -> None:
+    for color in FAMILY_COLORS[len(OKABE_ITO) :]:
+        assert contrast(color, "#ffffff") >= 3, color
+        assert contrast(color, "#191f27") >= 3, color
 
 
 def palettes() -> list[dict[str, str]]:

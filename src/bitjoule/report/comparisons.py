@@ -84,8 +84,17 @@ def _interval(quantiles: Sequence[float]) -> str:
 
 
 def _notes(rows: Sequence[Json]) -> Html:
+    """What is to be known of intervals: the pairs with one note together, closed until asked for."""
     noted = [row for row in rows if row["interval"] and row["interval"]["note"]]
-    return join(paragraph(f"{row['a']} over {row['b']}: {row['interval']['note']}", "soft") for row in noted)
+    if not noted:
+        return Html("")
+    items = "".join(
+        f"<li>{escape(row['a'])} over {escape(row['b'])}: {escape(row['interval']['note'])}</li>"
+        for row in noted
+    )
+    word = "1 interval leaves" if len(noted) == 1 else f"{len(noted)} intervals leave"
+    said = f"{word} out replicates without a common accuracy"
+    return Html(f"<details><summary>{said}</summary><ul>{items}</ul></details>")
 
 
 def _not_comparable(rows: Iterable[Json]) -> Html:

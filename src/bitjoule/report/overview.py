@@ -49,24 +49,28 @@ def head(data: Json) -> Html:
         f"Which number format gives {header['network']} on {header['data']['name']} "
         f"the most accuracy per joule on {names}?"
     )
-    found = headline(data)
+    findings = (
+        Html(f'<p class="finding" data-hardware="{place}">{escape(found)}</p>')
+        for place, entry in enumerate(data["hardware"])
+        if (found := headline(data, entry["name"]))
+    )
     return join(
         (
             Html(f'<p class="over">bitjoule study</p><h1>{escape(header["name"])}</h1>'),
             paragraph(question, "question"),
-            paragraph(found, "finding") if found else "",
+            *findings,
             _facts(data),
         )
     )
 
 
-def headline(data: Json) -> str:
-    """The greatest median saving of two families, in the words of `bitjoule compare`; "" without any.
+def headline(data: Json, hardware: str) -> str:
+    """The greatest median saving on one hardware, in the words of `bitjoule compare`; "" without any.
 
     Of the pairs that can be compared, those without the float32 parents where there are any, and of these
     those of families with at least HEADLINE_POINTS points where there are any.
     """
-    rows = [row for row in data["iso_accuracy"] if row["saving"]]
+    rows = [row for row in data["iso_accuracy"] if row["saving"] and row["hardware"] == hardware]
     if not rows:
         return ""
     quantized = [row for row in rows if "float32" not in (row["a"], row["b"])] or rows
@@ -75,7 +79,7 @@ def headline(data: Json) -> str:
     best = max(solid, key=lambda row: row["saving"]["median"])
     interval = Interval(**best["interval"]) if best["interval"] else None
     sentence = comparison_text(best["a"], best["b"], Saving(**best["saving"]), interval)
-    return f"Largest median saving, on {best['hardware']}: {sentence}."
+    return f"Largest median saving, on {hardware}: {sentence}."
 
 
 def _least(counts: Counter[tuple[str, str]], row: Json) -> int:

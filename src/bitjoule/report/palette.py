@@ -1,7 +1,8 @@
 """One colour and one marker per family; colours of memory levels and tensors.
 
-Colours are those of Okabe and Ito (2008), told apart in every common form of colour blindness; a marker
-repeats what the colour says, and an outline in the text colour keeps the light ones visible.
+The first eight colours are those of Okabe and Ito (2008), told apart in every common form of colour
+blindness; eight more follow in studies of many families. A marker repeats what the colour says, and an
+outline in the text colour keeps the light ones visible.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "FAMILY_COLORS",
     "MARKERS",
     "OKABE_ITO",
     "Style",
@@ -27,6 +29,11 @@ INK = "currentColor"
 
 OKABE_ITO = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, INK, YELLOW)
 
+MORE = ("#8468D8", "#B8527C", "#7A8B2E", "#A06A42", "#3E9AA8", "#C9544F", "#6B7FA6", "#B5651D")
+"""Violet, wine, olive, brown, teal, brick, steel, copper: seen on a white and on a dark page alike."""
+
+FAMILY_COLORS = (*OKABE_ITO, *MORE)
+
 MARKERS = (
     "circle",
     "square",
@@ -38,7 +45,7 @@ MARKERS = (
     "x",
     "pentagon",
 )
-"""Names as plotly has them. Nine markers against eight colours: 72 families before a pair returns."""
+"""Names as plotly has them. Nine markers against sixteen colours: 144 families before a pair returns."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ def family_styles(families: Sequence[str]) -> tuple[Style, ...]:
     ['circle', 'square']
     """
     return tuple(
-        Style(OKABE_ITO[i % len(OKABE_ITO)], MARKERS[i % len(MARKERS)]) for i, _ in enumerate(families)
+        Style(FAMILY_COLORS[i % len(FAMILY_COLORS)], MARKERS[i % len(MARKERS)])
+        for i, _ in enumerate(families)
     )
 
 
