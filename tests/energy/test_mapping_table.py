@@ -60,14 +60,21 @@ def test_bounds_become_exact() -> None:
     assert known.bound((), 3, 40) == (settled, True)
 
 
-def test_breakpoints_cover_every_room() -> None:
-    known = table()
-    points = known.breakpoints((), 0, 40, 100)
-    assert [words for words, _ in points] == sorted((words for words, _ in points), reverse=True)
-    for words in ROOMS:
-        fitting = [entry.energy_pj for need, entry in points if need <= words]
-        assert min(fitting) == pytest.approx(table().at((), words).energy_pj)  # type: ignore[union-attr]
-    assert len(known.breakpoints((), 0, 40, 1)) < len(points)
+def test_bounds_are_listed_and_refined() -> None:
+    known, golden = table(), table()
+
+    def least(words: int) -> float:
+        return min(entry.energy_pj for need, entry in known.bounds((), 40) if need <= words)
+
+    assert [need for need, _ in known.bounds((), 40)] == [0] and known.searches == 1
+    for words in reversed(ROOMS):
+        exact = golden.at((), words)
+        assert exact is not None and least(words) <= exact.energy_pj
+        known.at((), words)
+        assert least(words) == pytest.approx(exact.energy_pj)
+    needs = [need for need, _ in known.bounds((), 40)]
+    assert needs == sorted(needs, reverse=True) and len(needs) > 2
+    assert all(entry.bound_pj == entry.energy_pj for _, entry in known.bounds((), 40))
 
 
 def test_partial_sums_of_a_resident_output_take_room() -> None:
@@ -77,6 +84,7 @@ def test_partial_sums_of_a_resident_output_take_room() -> None:
     assert roomy is not None and tight is not None
     assert roomy.taken_words > tight.taken_words <= 3 and tight.constrained and not roomy.constrained
     assert tight.energy_pj >= roomy.energy_pj
+    assert roomy.bound_pj == roomy.energy_pj and roomy.energy_pj <= tight.bound_pj <= tight.energy_pj
     assert known.at(("outputs",), 1) is None  # one 24-bit sum beside its 8-bit result
 
 

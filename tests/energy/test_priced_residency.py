@@ -46,7 +46,7 @@ class Table:
     def fault(self, step: int) -> Exception:
         return NothingFits(step)
 
-    def options(self, step: int, least_free_bits: int) -> Sequence[Option]:
+    def options(self, step: int) -> Sequence[Option]:
         return [Option(on, energy, need) for on, rows in self.steps[step].items() for need, energy in rows]
 
 
@@ -119,7 +119,7 @@ def test_states_and_programme_equal_enumeration_on_300_random_graphs() -> None:
         assert cheapest_by_states(length, tensors, capacity, prices) == golden[1], seed
         between += any(True in keeps for keeps in golden[1].values())
         if seed % 3 == 0:
-            kept = cheapest_by_program(length, tensors, capacity, prices)
+            kept, _ = cheapest_by_program(length, tensors, capacity, prices)
             priced = choices_of(length, tensors, kept, capacity, prices)
             assert priced is not None and priced[0][0] == golden[0][0], seed
     assert infeasible > 5 and between > 60

@@ -37,6 +37,12 @@ def energy(
     mode: Annotated[
         str, typer.Option(help="physical or paper: how a memory hierarchy counts partial sums.")
     ] = "physical",
+    pin_weights: Annotated[
+        bool,
+        typer.Option(
+            "--pin-weights", help="Weights may stay in the level of the feature maps of a hierarchy."
+        ),
+    ] = False,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="One row per layer.")] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -49,7 +55,7 @@ def energy(
         from bitjoule.workload import workload_of
 
         described = hardware_room.load(hardware)
-        options = energy_room.CostOptions(residency, mode)  # type: ignore[arg-type]
+        options = energy_room.CostOptions(residency, mode, pin_weights)  # type: ignore[arg-type]
         graph = graph_of(network, parse_settings(set_ or [], width=width))
         workload = workload_of(graph, scheme)
         cost = energy_room.cost(workload, described, options=options)

@@ -10,6 +10,9 @@ from scipy.sparse import coo_matrix
 
 __all__ = ["BinaryProgramme"]
 
+GREATEST_PRICE = 1e4
+"""Prices are scaled to this: HiGHS ends at an absolute gap of 1e-6, a relative 1e-10 of the greatest."""
+
 
 class BinaryProgramme:
     """Binary variables by name, rows `sum factor*variable <= bound`, least price.
@@ -53,7 +56,7 @@ class BinaryProgramme:
             return dict.fromkeys(self.column, 0.0)
         rows, columns, values = zip(*self.entries, strict=True)
         matrix = coo_matrix((values, (rows, columns)), shape=(len(self.bounds), len(self.prices)))
-        scale = max(1.0, *(abs(price) for price in self.prices))
+        scale = max(abs(price) for price in self.prices) / GREATEST_PRICE or 1.0
         result = milp(
             np.array(self.prices) / scale,
             integrality=np.ones(len(self.prices)),

@@ -3,7 +3,7 @@
 Energy.md sections 3 and 5: E = vector accesses * energy of the access + MACs * E_MAC + deliveries * NoC
 + element operations + leakage. Every layer runs the mapping of least energy for the room that the feature
 maps on chip leave it, and which maps those are is chosen for the least total (`hierarchy_residency.py`).
-Weights are streamed from the outermost level in every inference.
+Weights are streamed from the outermost level in every inference, unless `pin_weights` lets some stay.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from bitjoule.energy.cost import Cost, CostItem
 from bitjoule.energy.element_prices import element_prices
 from bitjoule.energy.feature_map import FeatureMap
 from bitjoule.energy.feature_memory import ResidencyMode, feature_maps_of, steps_of
+from bitjoule.energy.given_mappings import GivenMappings
 from bitjoule.energy.hierarchy_items import Transfer, evaluation_items, leak_items
+from bitjoule.energy.hierarchy_notes import notes, provenance
 from bitjoule.energy.hierarchy_prices import HierarchyPrices
-from bitjoule.energy.hierarchy_residency import keep_best, keep_nothing, residency_level, settled
+from bitjoule.energy.hierarchy_residency import keep_best, keep_nothing, pin_best, residency_level, settled
 from bitjoule.energy.hierarchy_steps import Platform, StepWork, step_works
 from bitjoule.energy.infeasible import Infeasible
 from bitjoule.energy.mapping_table import LayerSolver, MappingTable, PlacedMapping, Solved
@@ -25,10 +27,9 @@ from bitjoule.energy.operations import require_known
 from bitjoule.energy.residency_prices import StepChoice
 from bitjoule.hardware import Hardware
 from bitjoule.mapping.accelerator import Accelerator
-from bitjoule.mapping.evaluate import Evaluation, Mode, evaluate
+from bitjoule.mapping.evaluate import Mode
 from bitjoule.mapping.hardware_levels import accelerator_of
-from bitjoule.mapping.infeasible import InfeasibleMapping
-from bitjoule.mapping.layer_problem import problem_of, psum_warning
+from bitjoule.mapping.layer_problem import problem_of
 from bitjoule.mapping.nest import Mapping as Nest
 from bitjoule.mapping.problem import Problem
 from bitjoule.workload import Layer, Workload
@@ -45,7 +46,8 @@ class HierarchyPlan:
 
     `mappings`: per layer, as the mapper returned them; `accelerators`: what each was found for (tensors that
     live on chip, remaining room). `kept`: per tensor, which of its gaps stay on chip; `choices`: per step.
-    `residency_level`: "" without one. `searches`: mapper calls.
+    `pinned`: layers whose weights stay on chip across inferences. `residency_level`: "" without one.
+    `searches`: mapper calls.
     """
 
     cost: Cost
@@ -55,6 +57,7 @@ class HierarchyPlan:
     choices: tuple[StepChoice, ...]
     residency_level: str
     searches: int
+    pinned: tuple[str, ...] = ()
 
 
 def hierarchy(
@@ -63,12 +66,19 @@ def hierarchy(
     *,
     residency: ResidencyMode = "optimal",
     mode: Mode = "physical",
+    pin_weights: bool = False,
     mappings: Mapping[str, Nest] | None = None,
     solver: LayerSolver | None = None,
 ) -> Cost:
     """Energy, cycles and footprint of one inference; the cost of `hierarchy_plan`."""
     plan = hierarchy_plan(
-        workload, hardware, residency=residency, mode=mode, mappings=mappings, solver=solver
+        workload,
+        hardware,
+        residency=residency,
+        mode=mode,
+        pin_weights=pin_weights,
+        mappings=mappings,
+        solver=solver,
     )
     return plan.cost
 
@@ -79,6 +89,7 @@ def hierarchy_plan(
     *,
     residency: ResidencyMode = "optimal",
     mode: Mode = "physical",
+    pin_weights: bool = False,
     mappings: Mapping[str, Nest] | None = None,
     solver: LayerSolver | None = None,
 ) -> HierarchyPlan:
@@ -86,7 +97,9 @@ def hierarchy_plan(
 
     `residency`: "optimal"; "none" streams every feature map; "ideal" lets them take no room, a lower bound.
     `mappings`: layers by name whose nests are given; levels outside the residency level lose the tensors that
-    live there. `solver`: the mapper, by default `MappingMemo.solve`.
+    live there. `solver`: the mapper, by default `MappingMemo.solve`. `pin_weights`: weights of whole layers
+    may stay in the residency level across inferences, if it keeps weights: they take room in every step and
+    are not read from the outermost level, nor is their first arrival counted [assumed: steady state].
 
     Raises:
         Infeasible: a layer fits with no choice, or its Formats have no price.
@@ -94,10 +107,19 @@ def hierarchy_plan(
         ValueError: hardware of another kind, a mapping of no layer, or one that is not of its layer.
     """
     prices = network_prices(
-        workload, hardware, takes_room=residency != "ideal", mode=mode, mappings=mappings, solver=solver
+        workload,
+        hardware,
+        takes_room=residency != "ideal",
+        mode=mode,
+        pin_weights=pin_weights,
+        mappings=mappings,
+        solver=solver,
     )
     works, maps, capacity = prices.works, prices.maps, prices.capacity_bits
     kept = keep_nothing(maps)
+    if prices.weight_bits and capacity is not None:
+        prices = pin_best(prices, capacity, streaming=residency == "none")
+        capacity = prices.capacity_bits
     if capacity is None or residency == "none":
         choices = settled(prices, maps, kept, capacity)
     else:
@@ -106,15 +128,14 @@ def hierarchy_plan(
         works[choice.step].name: entry for choice in choices if (entry := prices.placed(choice)) is not None
     }
     return HierarchyPlan(
-        cost=_cost(workload, hardware, prices, choices, placed, residency, mode),
+        cost=_cost(workload, hardware, prices, choices, placed, residency, mode, pin_weights=pin_weights),
         mappings={name: entry.solved for name, entry in placed.items()},
         accelerators={name: entry.accelerator for name, entry in placed.items()},
         kept=kept,
         choices=choices,
         residency_level=home.name if (home := prices.home) else "",
-        searches=sum(
-            table.searches for table in {id(table): table for table in prices.tables.values()}.values()
-        ),
+        searches=prices.searches,
+        pinned=tuple(works[step].name for step in sorted(prices.pinned)),
     )
 
 
@@ -124,21 +145,26 @@ def network_prices(
     *,
     takes_room: bool = True,
     mode: Mode = "physical",
+    pin_weights: bool = False,
     mappings: Mapping[str, Nest] | None = None,
     solver: LayerSolver | None = None,
 ) -> HierarchyPrices:
-    """Prices of every step of a network, whatever stays on chip; `takes_room` False: kept maps take none.
+    """Prices of every step of a network, whatever stays on chip; `takes_room` False: what stays takes none.
 
     Raises: as `hierarchy_plan`.
     """
     accelerator = accelerator_of(hardware)
     require_known(workload)
-    solve = solver or _remembering()
+    if solver is None:
+        from bitjoule.mapping.memo import MappingMemo  # compiled kernels: half a second
+
+        solver = MappingMemo.open().solve
+    solve = solver
     given = dict(mappings or {})
     for name in given:
         workload.layer(name)
     if given:
-        solve = _Given(given, solve)
+        solve = GivenMappings(given, solve)
     problems = {layer.name: _problem(layer, hardware, mode) for layer in workload.layers}
     home = residency_level(accelerator)
     platform = Platform(accelerator, home, element_prices(hardware, accelerator))
@@ -153,7 +179,22 @@ def network_prices(
     capacity = None
     if home is not None:
         capacity = (ROOM_WITHOUT_BOUND if home.words is None else home.words) * home.word_bits
-    return HierarchyPrices(works, _maps(workload, works, platform, takes_room=takes_room), tables, capacity)
+    maps = _maps(workload, works, platform, takes_room=takes_room)
+    weights = _weight_bits(works, platform, takes_room=takes_room) if pin_weights else {}
+    return HierarchyPrices(works, maps, tables, capacity, weights)
+
+
+def _weight_bits(works: tuple[StepWork, ...], platform: Platform, *, takes_room: bool) -> dict[int, int]:
+    """Step -> bits of the residency level that the weights of its layer take, where they may stay."""
+    home = platform.home
+    if home is None or "weights" not in home.keeps:
+        return {}
+    found = {}
+    for number, work in enumerate(works):
+        if isinstance(work.step, Layer) and work.step.has_weights:
+            held = platform.words(work.step.weight_elements, work.step.weight_bits, home)
+            found[number] = held * home.word_bits if takes_room else 0
+    return found
 
 
 def _problem(layer: Layer, hardware: Hardware, mode: Mode) -> Problem:
@@ -197,6 +238,8 @@ def _cost(
     placed: Mapping[str, PlacedMapping],
     residency: ResidencyMode,
     mode: Mode,
+    *,
+    pin_weights: bool,
 ) -> Cost:
     items: list[CostItem] = []
     latency: dict[str, int] = {}
@@ -218,7 +261,7 @@ def _cost(
             items += evaluation_items(entry.solved.evaluation, work.step, entry.accelerator)
             cycles += entry.solved.evaluation.latency_cycles
         latency[work.name] = cycles
-        footprint.update(_held(work, choice, entry, names))
+        footprint.update(_held(work, choice.occupied_bits + prices.pinned_bits, entry, names))
     outermost = accelerator_of(hardware).levels[-1]
     return Cost(
         items=tuple(items),
@@ -230,8 +273,10 @@ def _cost(
         hardware=hardware.name,
         hardware_hash=hardware.hash,
         outermost=f"level:{outermost.name}",
-        notes=tuple(_notes(workload, hardware, prices, placed, residency, mode)),
-        provenance=_provenance(hardware),
+        notes=tuple(
+            notes(workload, hardware, prices, placed, residency=residency, mode=mode, pin_weights=pin_weights)
+        ),
+        provenance=provenance(hardware),
         mapping_hashes={name: entry.solved.mapping.hash for name, entry in placed.items()},
     )
 
@@ -242,13 +287,13 @@ def _moved(work: StepWork, moves: list[Transfer]) -> Iterator[CostItem]:
 
 
 def _held(
-    work: StepWork, choice: StepChoice, entry: PlacedMapping | None, names: frozenset[str]
+    work: StepWork, resident_bits: int, entry: PlacedMapping | None, names: frozenset[str]
 ) -> Iterator[tuple[tuple[str, str], int]]:
     """Bits that a step holds in every bounded level: tiles of all instances, and what lives on chip."""
     home = work.platform.home
     if home is not None:
         taken = work.copy_words(names) + (0 if entry is None else entry.taken_words)
-        yield (work.name, home.name), choice.occupied_bits + taken * home.word_bits
+        yield (work.name, home.name), resident_bits + taken * home.word_bits
     if entry is None:
         return
     for cost in entry.solved.evaluation.levels:
@@ -256,93 +301,3 @@ def _held(
         if cost.tensors and level.words is not None and (home is None or cost.name != home.name):
             tiles = sum(tensor.tile_words for tensor in cost.tensors)
             yield (work.name, cost.name), tiles * level.word_bits * cost.instances
-
-
-def _notes(
-    workload: Workload,
-    hardware: Hardware,
-    prices: HierarchyPrices,
-    placed: Mapping[str, PlacedMapping],
-    residency: ResidencyMode,
-    mode: Mode,
-) -> Iterator[str]:
-    home = prices.home
-    where = f"feature maps stay in {home.name}" if home else "no level holds feature maps between layers"
-    psums = "auto" if hardware.psum_bits == "auto" else f"{hardware.psum_bits} bits"
-    yield (
-        f"memory hierarchy {hardware.name}, mode {mode}, residency {residency} ({where}), partial sums "
-        f"{psums}, packing {hardware.packing}; weights are streamed in every inference"
-    )
-    proven = sum(entry.solved.optimal and not entry.constrained for entry in placed.values())
-    if proven == len(placed):
-        yield f"all {proven} layer mappings proven optimal"
-    else:
-        yield f"{proven} of {len(placed)} layer mappings proven optimal"
-    constrained = [name for name, entry in placed.items() if entry.constrained]
-    if constrained:
-        yield (
-            "partial sums of an output on chip need room that the unconstrained optimum does not leave; "
-            f"best of three narrower map spaces: {', '.join(constrained)}"
-        )
-    if mode == "physical":
-        warnings = [text for layer in workload.layers if (text := psum_warning(layer, hardware))]
-        if warnings:
-            others = f" (and {len(warnings) - 1} more layers)" if len(warnings) > 1 else ""
-            yield warnings[0] + others
-
-
-def _provenance(hardware: Hardware) -> dict[str, str]:
-    found = {"mac": f"anchor_pj: {hardware.source_of('mac.anchor_pj').status}"}
-    for level in hardware.levels:
-        if level.stores:
-            key = "read_pj" if level.read_pj is not None else "read_pj_per_bit"
-            found[f"level:{level.name}"] = f"{key}: {hardware.source_of(f'levels.{level.name}.{key}').status}"
-    found["op"] = "add, mul: published fits at 45 nm (google/qkeras); other operations assumed from them"
-    return found
-
-
-def _remembering() -> LayerSolver:
-    from bitjoule.mapping.memo import MappingMemo  # compiled kernels: half a second
-
-    return MappingMemo.open().solve
-
-
-@dataclass(frozen=True)
-class _GivenMapping:
-    mapping: Nest
-    evaluation: Evaluation
-    optimal: bool = False
-
-
-@dataclass(frozen=True)
-class _Given:
-    """Layers whose nests are given; the others go to the mapper."""
-
-    nests: Mapping[str, Nest]
-    otherwise: LayerSolver
-
-    def __call__(self, problem: Problem, accelerator: Accelerator, *, mode: Mode) -> Solved:
-        """The given nest, with resident tensors kept where they live.
-
-        Raises:
-            InfeasibleMapping: it does not fit.
-            MappingError: it is not a nest of this layer.
-        """
-        if problem.name not in self.nests:
-            return self.otherwise(problem, accelerator, mode=mode)
-        levels = tuple(
-            replace(
-                nest,
-                keeps=tuple(
-                    tensor for tensor in level.keeps if tensor in level.holds or tensor in nest.keeps
-                ),
-            )
-            if nest.name == level.name
-            else nest
-            for nest, level in zip(self.nests[problem.name].levels, accelerator.levels, strict=False)
-        )
-        nest = Nest(levels)
-        evaluation = evaluate(problem, nest, accelerator, mode=mode)
-        if evaluation.violations:
-            raise InfeasibleMapping(problem.name, accelerator.name, conflicts=evaluation.violations)
-        return _GivenMapping(nest, evaluation)

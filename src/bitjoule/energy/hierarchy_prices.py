@@ -25,24 +25,39 @@ from bitjoule.mapping.infeasible import InfeasibleMapping
 
 __all__ = ["HierarchyPrices"]
 
-OPTIONS_PER_MASK = 64
-"""Searches after which the 0/1 programme asks for room in equal steps."""
-
 
 @dataclass
 class HierarchyPrices:
-    """Tensors by their index in `maps`; bits of the residency level, None: unlimited."""
+    """Tensors by their index in `maps`; bits of the residency level, None: unlimited.
+
+    `weight_bits`: what the weights of a step would take there, for steps whose weights may stay. `pinned`:
+    steps whose weights do, in `pinned_bits` that are no part of `capacity_bits` (`with_weights`).
+    """
 
     works: Sequence[StepWork]
     maps: Sequence[FeatureMap]
     tables: Mapping[str, MappingTable]
     capacity_bits: int | None
+    weight_bits: Mapping[int, int] = field(default_factory=dict)
+    pinned: frozenset[int] = frozenset()
+    pinned_bits: int = 0
     _index: dict[str, int] = field(init=False)
     _whole: dict[tuple[str, int], tuple[Transfer, ...]] = field(default_factory=dict)
     _answers: dict[tuple[int, frozenset[int], int | None], Price | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._index = {tensor.name: number for number, tensor in enumerate(self.maps)}
+
+    @property
+    def searches(self) -> int:
+        """Mapper calls so far."""
+        return sum(table.searches for table in {id(table): table for table in self.tables.values()}.values())
+
+    def with_weights(self, pinned: frozenset[int]) -> HierarchyPrices:
+        """The same network while the weights of these steps stay on chip, in every step."""
+        bits = sum(self.weight_bits[step] for step in pinned)
+        capacity = None if self.capacity_bits is None else self.capacity_bits - bits
+        return HierarchyPrices(self.works, self.maps, self.tables, capacity, {}, pinned, bits)
 
     def step(self, step: int, on: frozenset[int], free_bits: int | None) -> Price | None:
         """Energy, and bits that cross DRAM; a lower bound until it is settled."""
@@ -62,7 +77,7 @@ class HierarchyPrices:
     def placed(self, choice: StepChoice) -> PlacedMapping | None:
         """The mapping of a choice; None for an element operation, or where nothing fits."""
         work = self.works[choice.step]
-        roles = work.roles(self._names(choice.on))
+        roles = self._roles(work, self._names(choice.on), pinned=choice.step in self.pinned)
         free = self._free_words(work, choice.on, choice.free_bits)
         if work.problem is None or roles is None or (free is not None and free < 0):
             return None
@@ -107,17 +122,20 @@ class HierarchyPrices:
             return Infeasible(work.name, "\n".join(reason), *(mend or ["give the hardware larger memories"]))
         return RuntimeError(f"step {work.name!r} has a mapping, but no choice of what lives on chip fits")
 
-    def options(self, step: int, least_free_bits: int) -> Sequence[Option]:
-        """All prices of a step at this room and more; exact."""
+    def options(self, step: int) -> Sequence[Option]:
+        """What is known of a step's prices at every room: lower bounds that `settle` refines."""
         work = self.works[step]
         if self.capacity_bits is None:
             raise ValueError("options are listed for a limited residency level")
-        groups = list(dict.fromkeys(group.names for group in work.groups))
+        groups = list(
+            dict.fromkeys(group.names for group in work.groups if set(group.names) <= set(self._index))
+        )
+        pinned = (False, True) if step in self.weight_bits else (False,)
         found = []
-        for choice in product((False, True), repeat=len(groups)):
+        for keep_weights, *choice in product(pinned, *[(False, True)] * len(groups)):
             names = frozenset(n for on, group in zip(choice, groups, strict=True) if on for n in group)
             on = frozenset(self._index[name] for name in names)
-            roles = work.roles(names)
+            roles = self._roles(work, names, pinned=keep_weights or step in self.pinned)
             if roles is None:
                 continue
             items, _ = work.items(names)
@@ -126,14 +144,13 @@ class HierarchyPrices:
                 found.append(Option(on, beside, 0))
                 continue
             copies, most = work.copy_words(names), self._most_words(work, on)
+            if most is not None and keep_weights:
+                most -= self._words(self.weight_bits[step])
             if most is None or most < 0:
                 continue
-            least = max(0, self._words(least_free_bits) - copies)
-            points = self.tables[work.name].breakpoints(roles, least, most, OPTIONS_PER_MASK)
-            word_bits = self._word_bits
             found += [
-                Option(on, beside + entry.energy_pj, (max(0, words) + copies) * word_bits)
-                for words, entry in points
+                Option(on, beside + entry.energy_pj, (words + copies) * self._word_bits, keep_weights)
+                for words, entry in self.tables[work.name].bounds(roles, most)
             ]
         return found
 
@@ -141,7 +158,7 @@ class HierarchyPrices:
         """The price, and whether it is exact."""
         work = self.works[step]
         names = self._names(on)
-        roles = work.roles(names)
+        roles = self._roles(work, names, pinned=step in self.pinned)
         if roles is None:
             return None, True
         items, _ = work.items(names)
@@ -158,6 +175,12 @@ class HierarchyPrices:
             return None, exact
         crossing = _crossing(entry.solved.evaluation, work.platform.outermost.width_bits)
         return (energy + entry.energy_pj, bits + crossing), exact
+
+    @staticmethod
+    def _roles(work: StepWork, names: frozenset[str], *, pinned: bool) -> tuple[str, ...] | None:
+        """As `work.roles`, with the weights that stay."""
+        roles = work.roles(names)
+        return roles if roles is None or not pinned else ("weights", *roles)
 
     def _names(self, on: frozenset[int]) -> frozenset[str]:
         return frozenset(self.maps[number].name for number in on)

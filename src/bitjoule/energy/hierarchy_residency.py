@@ -16,7 +16,7 @@ from bitjoule.energy.residency_prices import StepChoice, choices_of
 from bitjoule.energy.residency_states import cheapest_by_states
 from bitjoule.mapping.accelerator import Accelerator, StorageLevel
 
-__all__ = ["keep_best", "keep_nothing", "residency_level"]
+__all__ = ["keep_best", "keep_nothing", "pin_best", "residency_level", "settled"]
 
 
 def residency_level(accelerator: Accelerator) -> StorageLevel | None:
@@ -57,15 +57,46 @@ def keep_best(
     length = len(prices.works)
     most_live = max((len(tensors_live_at(maps, step)) for step in range(length)), default=0)
     if most_live > max_live:
-        from bitjoule.energy.priced_program import cheapest_by_program  # SciPy costs half a second to import
-
-        kept = cheapest_by_program(length, maps, capacity_bits, prices)
+        kept, _ = _by_program(prices, maps, capacity_bits)
         return kept, settled(prices, maps, kept, capacity_bits)
     while True:
         kept = cheapest_by_states(length, maps, capacity_bits, prices)
         priced = choices_of(length, maps, kept, capacity_bits, prices)
         if priced is not None and _settle(prices, priced[1]):
             return kept, priced[1]
+
+
+def pin_best(prices: HierarchyPrices, capacity_bits: int, *, streaming: bool) -> HierarchyPrices:
+    """The prices with those weights on chip, in every step and inference, that go with the least energy.
+
+    `streaming`: no feature map stays beside them.
+
+    Raises:
+        Infeasible: a step fits with no choice.
+    """
+    alone = HierarchyPrices(prices.works, (), prices.tables, capacity_bits, prices.weight_bits)
+    chosen = alone if streaming else prices
+    _, pinned = _by_program(chosen, chosen.maps, capacity_bits)
+    return prices.with_weights(pinned)
+
+
+def _by_program(
+    prices: HierarchyPrices, maps: Sequence[FeatureMap], capacity_bits: int
+) -> tuple[dict[str, tuple[bool, ...]], frozenset[int]]:
+    """The 0/1 programme on lower bounds, until no mapping of its optimum had to be searched for."""
+    from bitjoule.energy.priced_program import cheapest_by_program  # SciPy costs half a second to import
+
+    length = len(prices.works)
+    while True:
+        kept, pinned = cheapest_by_program(length, maps, capacity_bits, prices, prices.weight_bits)
+        searches = prices.searches
+        fixed = prices.with_weights(pinned)
+        room = capacity_bits - sum(prices.weight_bits[step] for step in pinned)
+        priced = choices_of(length, maps, kept, room, fixed)
+        if priced is not None:
+            _settle(fixed, priced[1])
+        if prices.searches == searches:
+            return kept, pinned
 
 
 def settled(

@@ -63,12 +63,14 @@ class LayerSolver(Protocol):
 class PlacedMapping:
     """A solved mapping, the accelerator it is for, and the words of the residency level that it takes.
 
-    `constrained`: partial sums of a resident output had no room in the unconstrained optimum.
+    `bound_pj`: no mapping of this layer in this room costs less; below `energy_pj` only where partial sums of
+    a resident output had no room in the unconstrained optimum (`constrained`).
     """
 
     solved: Solved
     accelerator: Accelerator
     taken_words: int
+    bound_pj: float
     constrained: bool = False
 
     @property
@@ -93,9 +95,9 @@ class MappingTable:
         """The best mapping with these tensors on chip and this room (None: unlimited); None: none fits."""
         free = math.inf if free_words is None else free_words
         entries = self._known.setdefault(resident, [])
-        for asked, entry in entries:
-            if asked >= free and (entry is None or entry.taken_words <= free):
-                return entry
+        fitting = [entry for _, entry in entries if entry is not None and entry.taken_words <= free]
+        if any(asked >= free and (entry is None or entry.taken_words <= free) for asked, entry in entries):
+            return min(fitting, key=lambda entry: entry.energy_pj, default=None)
         entry = self._solve(resident, free_words)
         entries.append((free, entry))
         return entry
@@ -110,31 +112,22 @@ class MappingTable:
         free = math.inf if free_words is None else free_words
         self.at(resident, most_words)
         roomier = [known for known in self._known[resident] if known[0] >= free]
-        if any(entry is None for _, entry in roomier):
-            return None, True
-        if not roomier:
+        if not roomier or any(entry is None or entry.taken_words <= free for _, entry in roomier):
             return self.at(resident, free_words), True
-        fitting = [entry for _, entry in roomier if entry is not None and entry.taken_words <= free]
-        if fitting:
-            return fitting[0], True
         return min(roomier, key=lambda known: known[0])[1], False
 
-    def breakpoints(
-        self, resident: tuple[str, ...], least_words: int, most_words: int, limit: int
-    ) -> list[tuple[int, PlacedMapping]]:
-        """(words from which it holds, mapping), greatest first, down to `least_words`.
+    def bounds(self, resident: tuple[str, ...], most_words: int) -> list[tuple[int, PlacedMapping]]:
+        """(words from which `bound` answers with it, mapping), the greatest room first, up to `most_words`.
 
-        After `limit` searches the room is asked in equal steps, and mappings between two steps are left out.
+        Lower bounds as far as they are known; every answer of `at` refines them.
         """
+        self.at(resident, most_words)
+        known = sorted(self._known[resident], key=lambda entry: -entry[0])
         found: list[tuple[int, PlacedMapping]] = []
-        free = most_words
-        while free >= least_words:
-            entry = self.at(resident, free)
-            if entry is None:
-                break
-            found.append((entry.taken_words, entry))
-            step = max(1, (most_words - least_words) // limit) if len(found) >= limit else 1
-            free = min(entry.taken_words - 1, free - step)
+        for place, (asked, entry) in enumerate(known):
+            below = known[place + 1][0] if place + 1 < len(known) else -1
+            if entry is not None and below < min(asked, most_words):
+                found.append((int(below) + 1, entry))
         return found
 
     def _solve(self, resident: tuple[str, ...], free_words: int | None) -> PlacedMapping | None:
@@ -149,7 +142,8 @@ class MappingTable:
         fitting = [entry for entry in found if entry is not None]
         if not fitting:
             return None
-        return replace(min(fitting, key=lambda entry: entry.energy_pj), constrained=True)
+        cheapest = min(fitting, key=lambda entry: entry.energy_pj)
+        return replace(cheapest, bound_pj=best.bound_pj, constrained=True)
 
     def _with_room_for_sums(self, space: Accelerator, home: str, free_words: int) -> PlacedMapping | None:
         """The optimum of a map space with so much of the room set aside that its partial sums fit."""
@@ -170,7 +164,7 @@ class MappingTable:
             solved = self.solver(self.problem, hardware, mode=self.mode)
         except InfeasibleMapping:
             return None
-        return PlacedMapping(solved, hardware, self._taken(solved, hardware))
+        return PlacedMapping(solved, hardware, self._taken(solved, hardware), solved.evaluation.energy_pj)
 
     def _taken(self, solved: Solved, hardware: Accelerator) -> int:
         """Words of the residency level that tiles and widened partial sums take."""

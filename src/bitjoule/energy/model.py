@@ -28,17 +28,21 @@ class CostOptions:
     `residency`: feature maps stay on chip in the `optimal` way, `none` of them, or `ideal`ly all (a lower
     bound for reports). The closed form of Moons has a rule of its own (`f_re_rule`) and does not read it.
     `mode`: how a hierarchy counts partial sums, `physical` at their own width or as the `paper` of the
-    quantization fork of Timeloop at output width; the other models do not read it.
+    quantization fork of Timeloop at output width. `pin_weights`: weights of whole layers may stay in the
+    residency level of a hierarchy across inferences. The other models read neither.
     """
 
     residency: ResidencyMode = "optimal"
     mode: Literal["physical", "paper"] = "physical"
+    pin_weights: bool = False
 
     def __post_init__(self) -> None:
         if self.residency not in ("optimal", "none", "ideal"):
             raise ValueError(f"residency must be optimal, none or ideal, not {self.residency!r}")
         if self.mode not in ("physical", "paper"):
             raise ValueError(f"mode must be physical or paper, not {self.mode!r}")
+        if not isinstance(self.pin_weights, bool):
+            raise ValueError(f"pin_weights must be true or false, not {self.pin_weights!r}")
 
 
 def cost(
@@ -62,7 +66,14 @@ def cost(
     """
     chosen = options or CostOptions()
     if hardware.kind == "hierarchy":
-        return hierarchy(workload, hardware, residency=chosen.residency, mode=chosen.mode, mappings=mappings)
+        return hierarchy(
+            workload,
+            hardware,
+            residency=chosen.residency,
+            mode=chosen.mode,
+            pin_weights=chosen.pin_weights,
+            mappings=mappings,
+        )
     if mappings:
         raise ValueError(
             f"hardware {hardware.name!r} is of kind {hardware.kind}; mappings are for hierarchies"

@@ -1,4 +1,4 @@
-"""The priced residency optimum as a 0/1 programme (SciPy HiGHS), for graphs with many live tensors.
+"""The priced residency optimum as a 0/1 programme (SciPy HiGHS): many live tensors, weights that stay.
 
 Every step s picks one option z[s,o]: a set of its tensors on chip, a price and the free bits it needs
 (`Option`: the breakpoints of the price as a function of the free bits). Binaries beside it: k[t,g] a gap
@@ -10,11 +10,14 @@ in which t is on:
     made at s:  on = k first gap      used at s:  k before <= on <= k before + l,  l <= on,  l <= k after,
                                                   k after - k before <= l + f;  without a gap after l = f = 0
     d >= k first - k other, and of an output d >= k first
+
+Weights of step s that stay across inferences are one more binary p[s]: sum of z over the options of s with
+its weights on chip = p[s], and sum_s bits*p[s] stands in the capacity row of every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
 
 from bitjoule.energy.binary_programme import BinaryProgramme
@@ -25,25 +28,36 @@ __all__ = ["cheapest_by_program"]
 
 
 def cheapest_by_program(
-    length: int, tensors: Sequence[FeatureMap], capacity_bits: int, prices: OptionPrices
-) -> dict[str, tuple[bool, ...]]:
-    """Gaps to keep for the least price; which of several optima is the solver's choice.
+    length: int,
+    tensors: Sequence[FeatureMap],
+    capacity_bits: int,
+    prices: OptionPrices,
+    weight_bits: Mapping[int, int] | None = None,
+) -> tuple[dict[str, tuple[bool, ...]], frozenset[int]]:
+    """Gaps to keep, and steps whose weights stay, for the least price of the options.
+
+    `weight_bits`: steps whose weights may stay, and what they take. Which of several optima is the solver's
+    choice.
 
     Raises:
         Exception: what `prices.fault` makes of a step that fits with no choice.
     """
     programme = BinaryProgramme()
+    weights = dict(weight_bits or {})
+    for step in weights:
+        programme.variable(("pin", step))
     for number, tensor in enumerate(tensors):
         _add_tensor(programme, number, tensor, prices)
     for step in range(length):
-        _add_step(programme, step, tensors, capacity_bits, prices)
+        _add_step(programme, step, tensors, capacity_bits, prices, weights)
     chosen = programme.solve()
     if chosen is None:
         raise RuntimeError("HiGHS found no residency plan where every step fits when streamed")
-    return {
+    kept = {
         tensor.name: tuple(bool(chosen["keep", number, use] > 0.5) for use in tensor.uses)
         for number, tensor in enumerate(tensors)
     }
+    return kept, frozenset(step for step in weights if chosen["pin", step] > 0.5)
 
 
 def _add_tensor(programme: BinaryProgramme, number: int, tensor: FeatureMap, prices: StepPrices) -> None:
@@ -76,13 +90,15 @@ def _add_step(
     tensors: Sequence[FeatureMap],
     capacity_bits: int,
     prices: OptionPrices,
+    weight_bits: Mapping[int, int],
 ) -> None:
-    resident: list[tuple[Hashable, float]] = []
+    resident: list[tuple[Hashable, float]] = [
+        (("pin", pinned), float(bits)) for pinned, bits in weight_bits.items()
+    ]
     for number, tensor in enumerate(tensors):
         if ("here", number, step) in programme:
             resident.append((("here", number, step), float(tensor.size_bits)))
-    live = int(sum(size for _, size in resident))
-    options = prices.options(step, max(0, capacity_bits - live))
+    options = prices.options(step)
     if not options:
         raise prices.fault(step)
     names = [("option", step, place) for place in range(len(options))]
@@ -90,6 +106,11 @@ def _add_step(
         programme.variable(name, price=float(option.energy))
     programme.at_most([(name, 1) for name in names], 1)
     programme.at_most([(name, -1) for name in names], -1)
+    if step in weight_bits:
+        staying: list[tuple[Hashable, float]] = [
+            (name, 1.0) for name, option in zip(names, options, strict=True) if option.pinned
+        ]
+        _equal(programme, [*staying, (("pin", step), -1.0)])
     needs = [
         (name, float(option.need_bits))
         for name, option in zip(names, options, strict=True)

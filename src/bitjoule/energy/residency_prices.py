@@ -83,18 +83,22 @@ class StepChoice:
 
 @dataclass(frozen=True)
 class Option:
-    """Tensors on chip, what the step costs then, and the free bits from which this price holds."""
+    """Tensors on chip, what the step costs then, and the free bits from which this price holds.
+
+    `pinned`: the step's weights stay on chip too.
+    """
 
     on: frozenset[int]
     energy: float
     need_bits: int
+    pinned: bool = False
 
 
 class OptionPrices(StepPrices, Protocol):
     """Step prices that can be listed."""
 
-    def options(self, step: int, least_free_bits: int) -> Sequence[Option]:
-        """All prices of a step at `least_free_bits` free bits and more."""
+    def options(self, step: int) -> Sequence[Option]:
+        """All prices of a step, at every number of free bits; lower bounds until they are made exact."""
         ...
 
 
