@@ -21,7 +21,7 @@ from bitjoule.energy.hierarchy_notes import notes, provenance
 from bitjoule.energy.hierarchy_prices import HierarchyPrices
 from bitjoule.energy.hierarchy_residency import keep_best, keep_nothing, pin_best, residency_level, settled
 from bitjoule.energy.hierarchy_steps import Platform, StepWork, step_works
-from bitjoule.energy.infeasible import Infeasible
+from bitjoule.energy.layer_problem import layer_problem
 from bitjoule.energy.mapping_table import LayerSolver, MappingTable, PlacedMapping, Solved
 from bitjoule.energy.operations import require_known
 from bitjoule.energy.residency_prices import StepChoice
@@ -29,7 +29,6 @@ from bitjoule.hardware import Hardware
 from bitjoule.mapping.accelerator import Accelerator
 from bitjoule.mapping.evaluate import Mode
 from bitjoule.mapping.hardware_levels import accelerator_of
-from bitjoule.mapping.layer_problem import problem_of
 from bitjoule.mapping.nest import Mapping as Nest
 from bitjoule.mapping.problem import Problem
 from bitjoule.workload import Layer, Workload
@@ -165,7 +164,7 @@ def network_prices(
         workload.layer(name)
     if given:
         solve = GivenMappings(given, solve)
-    problems = {layer.name: _problem(layer, hardware, mode) for layer in workload.layers}
+    problems = {layer.name: layer_problem(layer, hardware, accelerator, mode) for layer in workload.layers}
     home = residency_level(accelerator)
     platform = Platform(accelerator, home, element_prices(hardware, accelerator))
     works = step_works(workload, steps_of(workload), problems, platform)
@@ -195,16 +194,6 @@ def _weight_bits(works: tuple[StepWork, ...], platform: Platform, *, takes_room:
             held = platform.words(work.step.weight_elements, work.step.weight_bits, home)
             found[number] = held * home.word_bits if takes_room else 0
     return found
-
-
-def _problem(layer: Layer, hardware: Hardware, mode: Mode) -> Problem:
-    try:
-        return problem_of(layer, hardware, mode=mode)
-    except ValueError as error:
-        reason, _, remedy = str(error).partition("; ")
-        raise Infeasible(
-            layer.name, f"cannot be priced on {hardware.name}: {reason}", remedy or "choose other Formats"
-        ) from None
 
 
 def _maps(
