@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from bitjoule.mapping.accelerator import Accelerator
 from bitjoule.mapping.counts import packing_of
-from bitjoule.mapping.kernel_bounds import Lattice, Stages
-from bitjoule.mapping.kernel_step import (
+from bitjoule.mapping.kernel_frame import (
     BLOCK_D,
     BLOCK_N,
     BORN,
@@ -37,6 +36,7 @@ from bitjoule.mapping.kernel_step import (
     Frame,
     Spread,
 )
+from bitjoule.mapping.kernel_lattice import Lattice, Stages
 from bitjoule.mapping.packing import Mode
 from bitjoule.mapping.problem import DIMS, RELEVANT, TENSORS, Problem
 from bitjoule.mapping.space import SpatialAssignment, divisors

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-__all__ = ["EDP", "ENERGY", "LATENCY", "Goal", "cannot_win", "value_of"]
+__all__ = ["EDP", "ENERGY", "LATENCY", "Goal", "cannot_win", "cycles_of", "value_of"]
 
 ENERGY = 0
 EDP = 1
@@ -47,3 +47,12 @@ def cannot_win(goal: Goal, energy: float, cycles: int) -> bool:
     if goal.objective == LATENCY and cycles != goal.value_cycles:
         return bool(cycles > goal.value_cycles)
     return bool(value >= goal.value - ROUNDING * abs(goal.value)) if goal.value < np.inf else False
+
+
+@njit(cache=True, error_model="numpy")
+def cycles_of(goal: Goal, bandwidth: Any, traffic: Any) -> int:
+    """Cycles with these words moved: those of the MAC units, or of a level whose bandwidth they exceed."""
+    cycles = goal.cycles
+    for i in range(traffic.size):
+        cycles = max(cycles, int(np.ceil(traffic[i] / bandwidth[i])))
+    return cycles

@@ -1,10 +1,8 @@
 """Compiled search: the cheapest nest of one spatial assignment, by labels that grow outwards stage by stage.
 
-A label is an inner part of a nest: its temporal tile, its cost so far and, for every child whose cost is
-still open, the fills F it has now. Of two labels with one tile the one that can never do worse stays: its
-known cost and, where its open children fetch more, their present cost stay below the other's known cost,
-and likewise its traffic where bandwidth counts. Packing is inside the cost, so dominance is exact. A label
-whose bound cannot beat the incumbent is dropped.
+A label whose bound cannot beat the incumbent is dropped; of labels with one tile only those stay that no
+other makes needless (`kernel_labels`). Tiles are tried in the order of their bounds, so that a label stops
+at the first tile that cannot win.
 """
 
 from __future__ import annotations
@@ -14,195 +12,88 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from bitjoule.mapping.kernel_bounds import Lattice, Stages, open_bound, stage_bounds
-from bitjoule.mapping.kernel_goal import Goal, cannot_win, value_of
-from bitjoule.mapping.kernel_step import (
-    CLOSED,
-    DRAIN,
-    FIXED,
-    INPUTS,
-    OUTPUTS,
-    PARENT,
-    REST,
-    TENSOR,
-    UNBORN,
-    VARIES,
-    WEIGHTS,
-    Frame,
-    Spread,
-    child_cost,
-    finish,
-    start,
-    step_level,
+from bitjoule.mapping.kernel_bounds import open_bound
+from bitjoule.mapping.kernel_frame import Frame, Spread
+from bitjoule.mapping.kernel_goal import Goal, cannot_win, cycles_of, value_of
+from bitjoule.mapping.kernel_labels import (
+    ALIVE,
+    BOUND,
+    COST,
+    FINAL,
+    HEAD,
+    NEXT,
+    NODE,
+    ORDER,
+    ORIGIN,
+    PARTIAL,
+    extend,
+    grown,
+    row_size,
+    settled_among,
+    traffic_at,
 )
+from bitjoule.mapping.kernel_lattice import Lattice, Stages, stage_bounds
+from bitjoule.mapping.kernel_orders import MAX_ORDERS, loop_orders, order_code
+from bitjoule.mapping.kernel_step import finish, start
 
-__all__ = ["search_spread"]
+__all__ = ["BOUNDED", "COMPLETE", "DOMINATED", "GIVEN_UP", "LABELS", "search_spread"]
 
-N, G, K, C, P, Q, R, S = range(8)
-MAX_ORDERS = 12
-
-
-@njit(cache=True, error_model="numpy")
-def _cycles(f: Frame, goal: Goal, traffic: Any) -> int:
-    """Cycles with the traffic known so far."""
-    cycles = goal.cycles
-    for i in range(traffic.size):
-        cycles = max(cycles, int(np.ceil(traffic[i] / f.bandwidth[i])))
-    return cycles
-
-
-@njit(cache=True, error_model="numpy")
-def _put(orders: Any, count: int, stages: Stages, stage: int, lead: Any, many: int) -> int:
-    """Write one order: the dimensions that the level puts first, then `lead`, then the rest, groups last."""
-    used = np.zeros(8, np.bool_)
-    place = 0
-    for i in range(stages.ordered[stage]):
-        d = stages.order[stage, i]
-        orders[count, place] = d
-        used[d] = True
-        place += 1
-    for i in range(many):
-        d = lead[i]
-        if not used[d]:
-            orders[count, place] = d
-            used[d] = True
-            place += 1
-    for d in (N, P, Q, C, R, S, K, G):
-        if not used[d]:
-            orders[count, place] = d
-            place += 1
-    return count + 1
+LABELS = 0
+BOUNDED = 1
+DOMINATED = 2
+COMPLETE = 3
+GIVEN_UP = 4
+"""Counters: labels kept, dropped by their bound, made needless by others, complete nests priced; 1 if given
+up."""
 
 
 @njit(cache=True, error_model="numpy")
-def loop_orders(
-    f: Frame, stages: Stages, stage: int, before: Any, after: Any, state: Any, orders: Any
-) -> int:
-    """The orders of one level that can be best (mapping.md 4.2); returns how many."""
-    resting = np.zeros(3, np.bool_)
-    for c in range(f.child.shape[0]):
-        if state[c] == REST:
-            resting[f.child[c, TENSOR]] = True
-    has = np.zeros(8, np.bool_)
+def _open(f: Frame, x: Spread, level: int, tile: Any, row: Any, nothing: Any) -> float:
+    """`open_bound` of a label."""
+    count = f.child.shape[0]
+    return open_bound(
+        f,
+        x,
+        level,
+        tile,
+        row[HEAD : HEAD + count],
+        row[HEAD + count : HEAD + 2 * count],
+        row[HEAD + 2 * count : HEAD + 3 * count],
+        row[PARTIAL],
+        nothing,
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def _may_follow(stages: Stages, stage: int, before: Any, after: Any) -> bool:
+    """Do the factors from one tile to the next keep to the constraints of a stage?"""
     for d in range(8):
-        has[d] = after[d] > before[d]
-    lead = np.zeros(8, np.int64)
-    count = 0
-    by_output = has[P] or has[Q]
-    by_kernel = has[R] or has[S]
-    if (resting[WEIGHTS] or resting[INPUTS]) and (by_output or has[N]):
-        if has[P] or not has[Q]:
-            lead[0], lead[1], lead[2] = P, Q, N
-            count = _put(orders, count, stages, stage, lead, 3)
-        if has[Q] and (resting[INPUTS] or not has[P]):
-            lead[0], lead[1], lead[2] = Q, P, N
-            count = _put(orders, count, stages, stage, lead, 3)
-    if (resting[OUTPUTS] or resting[INPUTS]) and (by_kernel or has[C]):
-        if has[R] or not has[S]:
-            lead[0], lead[1], lead[2] = R, S, C
-            count = _put(orders, count, stages, stage, lead, 3)
-        if has[S] and (resting[INPUTS] or not has[R]):
-            lead[0], lead[1], lead[2] = S, R, C
-            count = _put(orders, count, stages, stage, lead, 3)
-    if resting[INPUTS] and has[K]:
-        lead[0] = K
-        sliding = 0
-        for d in (P, Q, R, S):
-            if has[d]:
-                lead[1] = d
-                count = _put(orders, count, stages, stage, lead, 2)
-                sliding += 1
-        if sliding == 0:
-            count = _put(orders, count, stages, stage, lead, 1)
-    if count == 0:
-        count = _put(orders, count, stages, stage, lead, 0)
-    return count
-
-
-@njit(cache=True, error_model="numpy")
-def _code(order: Any) -> int:
-    """An order as one number, three bits a place."""
-    code = 0
-    for i in range(8):
-        code |= order[i] << (3 * i)
-    return code
-
-
-@njit(cache=True, error_model="numpy")
-def _dominates(
-    f: Frame,
-    x: Spread,
-    level: int,
-    energy_a: float,
-    fills_a: Any,
-    spread_a: Any,
-    state_a: Any,
-    partial_a: int,
-    final_a: int,
-    traffic_a: Any,
-    energy_b: float,
-    fills_b: Any,
-    spread_b: Any,
-    state_b: Any,
-    partial_b: int,
-    final_b: int,
-    traffic_b: Any,
-    scratch: Any,
-) -> bool:
-    """Can no completion of b be better than the same completion of a? Both have one tile after `level`."""
-    if energy_a > energy_b or (partial_a & ~partial_b) != 0 or (final_a & ~final_b) != 0:
-        return False
-    for i in range(traffic_a.size):
-        scratch[i] = traffic_a[i]
-    loose = False
-    for c in range(f.child.shape[0]):
-        if f.child[c, TENSOR] == OUTPUTS and (state_a[c] == REST or state_a[c] == FIXED):
-            if not _no_more(c, fills_a, spread_a, state_a, fills_b, spread_b, state_b):
-                if f.child[c, PARENT] > level or f.level[f.child[c, PARENT], DRAIN] == 1 or final_a != 0:
-                    return False
-                loose = True
-    for c in range(f.child.shape[0]):
-        if state_a[c] == CLOSED or state_a[c] == UNBORN:
+        exact, most = stages.exact[stage, d], stages.most[stage, d]
+        if after[d] == before[d]:
+            if exact > 1:
+                return False
             continue
-        t = f.child[c, TENSOR]
-        if t == OUTPUTS:
-            if not loose:
-                continue
-        elif _no_more(c, fills_a, spread_a, state_a, fills_b, spread_b, state_b):
-            continue
-        # as if no loop outside left it at rest: the most it can still cost
-        wide = spread_a[c]
-        if f.child[c, PARENT] > level:
-            if t == INPUTS:
-                for outer in range(level + 1, f.child[c, PARENT] + 1):
-                    if x.level[outer, VARIES] == 1:
-                        return False
-            wide *= x.least[t, f.child[c, PARENT] + 1] // x.least[t, level + 1]
-        energy_a += child_cost(f, x, c, fills_a[c], wide, np.int64(-1), np.int64(0), scratch)[0]
-        if energy_a > energy_b:
+        if not stages.may[stage, d] or after[d] % before[d] != 0:
             return False
-    for i in range(traffic_a.size):
-        if scratch[i] > traffic_b[i]:
+        ratio = after[d] // before[d]
+        if (exact > 0 and ratio != exact) or (most > 0 and ratio > most):
             return False
     return True
 
 
 @njit(cache=True, error_model="numpy")
-def _no_more(
-    c: int, fills_a: Any, spread_a: Any, state_a: Any, fills_b: Any, spread_b: Any, state_b: Any
-) -> bool:
-    """Will child c of label a never fetch more than that of b?"""
-    if state_b[c] == CLOSED or fills_a[c] > fills_b[c] or spread_a[c] > spread_b[c]:
-        return False
-    return bool(state_a[c] == state_b[c] or state_b[c] == FIXED)
-
-
-@njit(cache=True, error_model="numpy")
-def _grown(array: Any, size: int) -> Any:
-    """The same rows in an array of `size` rows."""
-    wider = np.empty((size, array.shape[1]), array.dtype)
-    wider[: array.shape[0]] = array
-    return wider
+def _least_first(stages: Stages, lattice: Lattice, with_tile: Any) -> float:
+    """Least bound of the tiles that the first stage can reach."""
+    least = np.inf
+    for node in range(lattice.tile.shape[0]):
+        if with_tile[0, node] < least:
+            reachable = True
+            for d in range(8):
+                if lattice.tile[node, d] > 1 and not stages.may[0, d]:
+                    reachable = False
+            if reachable:
+                least = with_tile[0, node]
+    return least
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -225,273 +116,139 @@ def search_spread(
 
     `partial`: levels known to hold partial sums. `shared`, `place`: see `stage_bounds`. `beam`, `scan`:
     keep only so many labels per stage and tiles per label (0: all, which is what proves the optimum).
-    `max_labels`, `max_steps`: give up beyond so many labels, or nests extended by a level; `thorough`: see
-    `stage_bounds`. Returns (found, energy without constants and leakage, cycles, tile and order code per
-    stage, least bound of the assignment, counters: labels, dropped by bound, dominated, complete nests, 1 if
-    given up).
+    `max_labels`,
+    `max_steps`: give up beyond so many labels, or nests extended by a stage (0: never); `thorough`: see
+    `stage_bounds`.
+
+    Returns (found, energy without constants and leakage, cycles, tile and order code per stage, least bound
+    of the assignment, counters).
     """
     count = stages.first.size
-    children = f.child.shape[0]
-    tracked = f.bandwidth.size
     counters = np.zeros(5, np.int64)
     best_nodes = np.zeros(count, np.int64)
     best_orders = np.zeros(count, np.int64)
     best_energy, best_cycles, found = 0.0, 0, False
     nothing = np.zeros(0, np.int64)
-    nodes = lattice.tile.shape[0]
-
-    fills = np.zeros(children, np.int64)
-    spread = np.ones(children, np.int64)
-    state = np.zeros(children, np.int64)
-    traffic = np.zeros(tracked, np.int64)
-    scratch = np.zeros(tracked, np.int64)
     ones = np.ones(8, np.int64)
-    straight = np.arange(8)
-    start(f, x, fills, spread, state)
-    energy, flags, final = 0.0, partial, np.int64(0)
-    for level in range(stages.lead):
-        added, flags, final, ok = step_level(
-            f, x, level, ones, ones, straight, fills, spread, state, flags, final, traffic
-        )
-        energy += added
-        if not ok:
-            return False, 0.0, 0, best_nodes, best_orders, np.inf, counters
-    # the tile of ones before the first stage: what is open now, and the least of what follows
-    root = energy + open_bound(f, x, stages.lead - 1, ones, fills, spread, state, flags, nothing)
-    with_tile, outside = stage_bounds(f, x, stages, lattice, goal, root, partial, shared, place, thorough)
-    ahead = np.full(nodes, np.inf)
-    ahead[:] = with_tile[0]
-    least = np.inf
-    for node in range(nodes):
-        if ahead[node] < least:
-            reachable = True
-            for d in range(8):
-                if lattice.tile[node, d] > 1 and not stages.may[0, d]:
-                    reachable = False
-            if reachable:
-                least = ahead[node]
-    root += least
-    if root == np.inf or cannot_win(goal, root, goal.cycles):
-        counters[1] += 1
-        return False, 0.0, 0, best_nodes, best_orders, root, counters
+    children, begin = f.child.shape[0], traffic_at(f)
 
     size = 256
-    L_energy = np.empty((size, 1))
-    L_bound = np.empty((size, 1))
-    L_fills = np.empty((size, children), np.int64)
-    L_spread = np.empty((size, children), np.int64)
-    L_state = np.empty((size, children), np.int64)
-    L_traffic = np.empty((size, tracked), np.int64)
-    # node, order code, parent, partial, final, next in bucket, alive
-    L_info = np.empty((size, 7), np.int64)
-    L_energy[0, 0] = energy
-    L_bound[0, 0] = root
-    L_fills[0] = fills
-    L_spread[0] = spread
-    L_state[0] = state
-    L_traffic[0] = traffic
-    L_info[0] = np.array([0, 0, -1, flags, final, -1, 1])
-    used = 1
-    low, high = 0, 1
-    head = np.empty(nodes, np.int64)
-    orders = np.empty((MAX_ORDERS, 8), np.int64)
+    values = np.empty((size, 2))
+    rows = np.empty((size, row_size(f)), np.int64)
+    row = rows[0]
+    row[:] = 0
+    row[ORIGIN], row[PARTIAL], row[NEXT], row[ALIVE] = -1, partial, -1, 1
+    wide = HEAD + children
+    start(f, x, row[HEAD:wide], row[wide : wide + children], row[begin - children : begin])
+    energy, fits = extend(f, x, 0, stages.lead - 1, ones, ones, np.arange(8), row)
+    if not fits:
+        return found, best_energy, best_cycles, best_nodes, best_orders, np.inf, counters
+    root = energy + _open(f, x, stages.lead - 1, ones, row, nothing)
+    with_tile, outside = stage_bounds(f, x, stages, lattice, goal, root, partial, shared, place, thorough)
+    root += _least_first(stages, lattice, with_tile)
+    if root == np.inf or cannot_win(goal, root, goal.cycles):
+        counters[BOUNDED] += 1
+        return found, best_energy, best_cycles, best_nodes, best_orders, root, counters
+    values[0, COST], values[0, BOUND] = energy, root
 
-    steps = 0
+    heads = np.empty(lattice.tile.shape[0], np.int64)
+    orders = np.empty((MAX_ORDERS, 8), np.int64)
+    row = np.empty(rows.shape[1], np.int64)
+    room = np.empty(rows.shape[1] - begin, np.int64)
+    used, low, high, steps = 1, 0, 1, 0
     for s in range(count):
-        last_stage = s == count - 1
-        top = stages.last[s]
-        head[:] = -1
-        candidates = np.flatnonzero(with_tile[s] < np.inf)
-        candidates = candidates[np.argsort(with_tile[s][candidates], kind="mergesort")]
-        mine = np.arange(low, high)
+        first, last = stages.first[s], stages.last[s]
+        heads[:] = -1
+        nodes = np.flatnonzero(with_tile[s] < np.inf)
+        nodes = nodes[np.argsort(with_tile[s][nodes], kind="mergesort")]
+        labels = np.arange(low, high)
         if beam > 0 and high - low > beam:
-            mine = low + np.argsort(L_bound[low:high, 0], kind="mergesort")[:beam]
-        for label in mine:
-            if L_info[label, 6] == 0:
+            labels = low + np.argsort(values[low:high, BOUND], kind="mergesort")[:beam]
+        for label in labels:
+            if rows[label, ALIVE] == 0:
                 continue
-            cycles_so_far = _cycles(f, goal, L_traffic[label])
-            if cannot_win(goal, L_bound[label, 0], cycles_so_far):
-                counters[1] += 1
+            cycles = cycles_of(goal, f.bandwidth, rows[label, begin:])
+            if cannot_win(goal, values[label, BOUND], cycles):
+                counters[BOUNDED] += 1
                 continue
-            before = lattice.tile[L_info[label, 0]]
-            base = L_energy[label, 0] + open_bound(
-                f,
-                x,
-                stages.first[s] - 1,
-                before,
-                L_fills[label],
-                L_spread[label],
-                L_state[label],
-                L_info[label, 3],
-                nothing,
-            )
+            before = lattice.tile[rows[label, NODE]]
+            base = values[label, COST] + _open(f, x, first - 1, before, rows[label], nothing)
             seen = 0
-            for rank in range(candidates.size):
-                node = candidates[rank]
-                if cannot_win(goal, base + with_tile[s, node], cycles_so_far):
+            for rank in range(nodes.size):
+                node = nodes[rank]
+                if cannot_win(goal, base + with_tile[s, node], cycles):
                     break
                 after = lattice.tile[node]
-                ok = True
-                for d in range(8):
-                    if after[d] == before[d]:
-                        if stages.exact[s, d] > 1:
-                            ok = False
-                            break
-                        continue
-                    if not stages.may[s, d] or after[d] % before[d] != 0:
-                        ok = False
-                        break
-                    ratio = after[d] // before[d]
-                    if stages.exact[s, d] > 0 and ratio != stages.exact[s, d]:
-                        ok = False
-                        break
-                    if stages.most[s, d] > 0 and ratio > stages.most[s, d]:
-                        ok = False
-                        break
-                if not ok:
+                if not _may_follow(stages, s, before, after):
                     continue
                 seen += 1
                 if scan > 0 and seen > scan:
                     break
-                many = loop_orders(f, stages, s, before, after, L_state[label], orders)
+                resting = rows[label, begin - children : begin]
+                many = loop_orders(f, stages, s, before, after, resting, orders)
                 steps += many
                 if max_steps > 0 and steps > max_steps:
-                    counters[4] = 1
+                    counters[GIVEN_UP] = 1
                     return found, best_energy, best_cycles, best_nodes, best_orders, root, counters
                 for o in range(many):
-                    fills[:] = L_fills[label]
-                    spread[:] = L_spread[label]
-                    state[:] = L_state[label]
-                    traffic[:] = L_traffic[label]
-                    energy, flags, final = L_energy[label, 0], L_info[label, 3], L_info[label, 4]
-                    inside = before
-                    for level in range(stages.first[s], stages.last[s] + 1):
-                        added, flags, final, ok = step_level(
-                            f, x, level, inside, after, orders[o], fills, spread, state, flags, final, traffic
+                    row[:] = rows[label]
+                    energy, fits = extend(f, x, first, last, before, after, orders[o], row)
+                    energy += values[label, COST]
+                    if not fits:
+                        continue
+                    if s == count - 1:
+                        counters[COMPLETE] += 1
+                        added, row[PARTIAL], row[FINAL], fits = finish(
+                            f,
+                            x,
+                            row[HEAD : HEAD + children],
+                            row[HEAD + children : HEAD + 2 * children],
+                            row[begin - children : begin],
+                            row[PARTIAL],
+                            row[FINAL],
+                            row[begin:],
                         )
                         energy += added
-                        inside = after
-                        if not ok:
-                            break
-                    if not ok:
-                        continue
-                    if last_stage:
-                        added, flags, final, ok = finish(f, x, fills, spread, state, flags, final, traffic)
-                        energy += added
-                        counters[3] += 1
-                        if not ok:
+                        took = cycles_of(goal, f.bandwidth, row[begin:])
+                        if not fits or cannot_win(goal, energy, took):
                             continue
-                        cycles = _cycles(f, goal, traffic)
-                        if cannot_win(goal, energy, cycles):
-                            continue
-                        found = True
-                        best_energy, best_cycles = energy, cycles
+                        found, best_energy, best_cycles = True, energy, took
                         goal = Goal(
                             goal.objective,
                             goal.cap,
                             goal.cycles,
                             goal.leak_pj,
                             goal.constant_pj,
-                            value_of(goal, energy, cycles),
-                            cycles,
+                            value_of(goal, energy, took),
+                            took,
                         )
-                        best_nodes[s] = node
-                        best_orders[s] = _code(orders[o])
+                        best_nodes[s], best_orders[s] = node, order_code(orders[o])
                         at = label
                         for back in range(s):
-                            stage = s - 1 - back
-                            best_nodes[stage] = L_info[at, 0]
-                            best_orders[stage] = L_info[at, 1]
-                            at = L_info[at, 2]
+                            best_nodes[s - 1 - back] = rows[at, NODE]
+                            best_orders[s - 1 - back] = rows[at, ORDER]
+                            at = rows[at, ORIGIN]
                         continue
-                    bound = energy + outside[s, node]
-                    bound += open_bound(f, x, stages.last[s], after, fills, spread, state, flags, nothing)
-                    if cannot_win(goal, bound, _cycles(f, goal, traffic)):
-                        counters[1] += 1
+                    bound = energy + outside[s, node] + _open(f, x, last, after, row, nothing)
+                    if cannot_win(goal, bound, cycles_of(goal, f.bandwidth, row[begin:])):
+                        counters[BOUNDED] += 1
                         continue
-                    worse = False
-                    other = head[node]
-                    while other >= 0:
-                        if _dominates(
-                            f,
-                            x,
-                            top,
-                            L_energy[other, 0],
-                            L_fills[other],
-                            L_spread[other],
-                            L_state[other],
-                            L_info[other, 3],
-                            L_info[other, 4],
-                            L_traffic[other],
-                            energy,
-                            fills,
-                            spread,
-                            state,
-                            flags,
-                            final,
-                            traffic,
-                            scratch,
-                        ):
-                            worse = True
-                            break
-                        other = L_info[other, 5]
-                    if worse:
-                        counters[2] += 1
+                    needless = settled_among(f, x, last, values, rows, heads, node, energy, row, room)
+                    counters[DOMINATED] += abs(needless)
+                    if needless < 0:
                         continue
-                    previous = -1
-                    other = head[node]
-                    while other >= 0:
-                        following = L_info[other, 5]
-                        if _dominates(
-                            f,
-                            x,
-                            top,
-                            energy,
-                            fills,
-                            spread,
-                            state,
-                            flags,
-                            final,
-                            traffic,
-                            L_energy[other, 0],
-                            L_fills[other],
-                            L_spread[other],
-                            L_state[other],
-                            L_info[other, 3],
-                            L_info[other, 4],
-                            L_traffic[other],
-                            scratch,
-                        ):
-                            L_info[other, 6] = 0
-                            counters[2] += 1
-                            if previous < 0:
-                                head[node] = following
-                            else:
-                                L_info[previous, 5] = following
-                        else:
-                            previous = other
-                        other = following
                     if used == size:
                         size *= 2
-                        L_energy = _grown(L_energy, size)
-                        L_bound = _grown(L_bound, size)
-                        L_fills = _grown(L_fills, size)
-                        L_spread = _grown(L_spread, size)
-                        L_state = _grown(L_state, size)
-                        L_traffic = _grown(L_traffic, size)
-                        L_info = _grown(L_info, size)
-                    L_energy[used, 0] = energy
-                    L_bound[used, 0] = bound
-                    L_fills[used] = fills
-                    L_spread[used] = spread
-                    L_state[used] = state
-                    L_traffic[used] = traffic
-                    L_info[used] = np.array([node, _code(orders[o]), label, flags, final, head[node], 1])
-                    head[node] = used
+                        values, rows = grown(values, size), grown(rows, size)
+                    row[NODE], row[ORDER], row[ORIGIN] = node, order_code(orders[o]), label
+                    row[NEXT], row[ALIVE] = heads[node], 1
+                    rows[used] = row
+                    values[used, COST], values[used, BOUND] = energy, bound
+                    heads[node] = used
                     used += 1
-                    counters[0] += 1
+                    counters[LABELS] += 1
                     if used >= max_labels:
-                        counters[4] = 1
+                        counters[GIVEN_UP] = 1
                         return found, best_energy, best_cycles, best_nodes, best_orders, root, counters
         low, high = high, used
     return found, best_energy, best_cycles, best_nodes, best_orders, root, counters

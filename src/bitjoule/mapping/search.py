@@ -24,10 +24,12 @@ from bitjoule.mapping.evaluate import Evaluation, Mode, evaluate
 from bitjoule.mapping.frames import Constants, constants_of, frame_of, lattice_of, spread_of, stages_of
 from bitjoule.mapping.hardware_levels import accelerator_of
 from bitjoule.mapping.infeasible import InfeasibleMapping, explain
-from bitjoule.mapping.kernel_bounds import Lattice, Stages, compulsory_bound, open_bound, outer_table
+from bitjoule.mapping.kernel_bounds import compulsory_bound, open_bound
+from bitjoule.mapping.kernel_frame import Frame, Spread
 from bitjoule.mapping.kernel_goal import EDP, ENERGY, LATENCY, Goal, cannot_win, value_of
+from bitjoule.mapping.kernel_lattice import Lattice, Stages, outer_table
 from bitjoule.mapping.kernel_search import search_spread
-from bitjoule.mapping.kernel_step import Frame, Spread, start
+from bitjoule.mapping.kernel_step import start
 from bitjoule.mapping.layer_problem import problem_of
 from bitjoule.mapping.nest import LevelNest, Loop, Mapping
 from bitjoule.mapping.problem import DIMS, Problem
