@@ -31,6 +31,9 @@ REFRESH_S = 0.25
 READ_S, READ_SHARE = 2.0, 0.01
 SPOKEN = ("trial", "retry", "test", "stop", "end")
 
+COSTS_S = 10.0
+"""Where there is no terminal, costs are told this often: most take no time, mappings may take minutes."""
+
 
 class StudyProgress:
     """Watches a run: `with StudyProgress(study.trials) as watch: study.run(progress=watch)`.
@@ -63,6 +66,7 @@ class StudyProgress:
         self._volume: float | None = None
         self._read_again_at = -math.inf
         self._drawn_at = -math.inf
+        self._costs_again_at = -math.inf
 
     def __enter__(self) -> Self:
         if not self._quiet and self._console.is_terminal:
@@ -86,7 +90,7 @@ class StudyProgress:
         if self._quiet:
             return
         if self._live is None:
-            if event.kind in SPOKEN:
+            if event.kind in SPOKEN or self._costs_are_due(event):
                 self._console.print(event_line(event), soft_wrap=True, markup=False, highlight=False)
             return
         if event.kind in ("start", "trial", "end"):
@@ -95,6 +99,12 @@ class StudyProgress:
         if now - self._drawn_at >= REFRESH_S:
             self._drawn_at = now
             self._live.refresh()
+
+    def _costs_are_due(self, event: ProgressEvent) -> bool:
+        due = event.kind == "cost" and self._clock() >= self._costs_again_at
+        if due or event.kind == "start":
+            self._costs_again_at = self._clock() + COSTS_S
+        return due
 
     def _read(self, *, at_once: bool) -> None:
         """Read the front anew, unless the last reading is too fresh for what it took."""

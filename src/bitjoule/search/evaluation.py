@@ -7,7 +7,7 @@ the requests that need them, as trials of family float32.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -16,10 +16,11 @@ from bitjoule.scheme import parse_scheme
 from bitjoule.search.accuracy_key import AccuracyKeys
 from bitjoule.search.jobs import Job, Jobs
 from bitjoule.search.key import key
+from bitjoule.search.pricing import Pair, Pricing
 from bitjoule.search.space import Candidate
 from bitjoule.search.store import AccuracyRow, Store, TrialRow
 from bitjoule.search.study_trials import trial_of
-from bitjoule.search.trial import CostFunction, CostRecord, Request, Result, Split
+from bitjoule.search.trial import CostFunction, CostRecord, Json, Request, Result, Split
 
 __all__ = ["Evaluation", "Stopped"]
 
@@ -55,6 +56,7 @@ class Evaluation:
         store: Store,
         jobs: Jobs,
         costs: CostFunction,
+        workers: int,
         hardware: Sequence[tuple[str, str]],
         keys: AccuracyKeys,
         checkpoints: Path,
@@ -64,6 +66,7 @@ class Evaluation:
         self._store = store
         self._jobs = jobs
         self._costs = costs
+        self._pricing = Pricing(costs, workers)
         self._hardware = [(source, label, costs.hardware_hash(source)) for source, label in hardware]
         self._keys = keys
         self._checkpoints = checkpoints
@@ -140,29 +143,55 @@ class Evaluation:
 
     def _price(self, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[tuple[str, CostRecord], ...]]:
         """(cost key, cost) of each candidate on each hardware, in the order of the study file."""
-        priced: dict[Candidate, tuple[tuple[str, CostRecord], ...]] = {}
-        left = list(dict.fromkeys(candidates))
-        while left:
-            with self._store.transaction():
-                until = time.monotonic() + COMMIT_S
-                while left and time.monotonic() < until:
-                    candidate = left.pop(0)
-                    priced[candidate] = tuple(
-                        self._cost(candidate, source) for source, _, _ in self._hardware
-                    )
-            self._on_costs(len(priced), len(priced) + len(left))
-            if self._jobs.stop_signal is not None:
-                raise Stopped
-        return priced
+        sources = [source for source, _, _ in self._hardware]
+        pairs = [(candidate, source) for candidate in dict.fromkeys(candidates) for source in sources]
+        keys: dict[Pair, str] = {}
+        known: dict[str, CostRecord] = {}
+        missing: dict[str, tuple[Pair, Json]] = {}
+        for pair in pairs:
+            self._stop_if_asked()
+            payload = self._costs.payload(*pair)
+            keys[pair] = cost_key = key("cost", payload)
+            record = None if cost_key in known else self._store.cost_summary(cost_key)
+            if record is not None:
+                known[cost_key] = record
+            elif cost_key not in known:
+                missing.setdefault(cost_key, (pair, payload))
+        known |= self._compute(missing, len(known))
+        return {
+            candidate: tuple((keys[candidate, source], known[keys[candidate, source]]) for source in sources)
+            for candidate in dict.fromkeys(candidates)
+        }
 
-    def _cost(self, candidate: Candidate, hardware: str) -> tuple[str, CostRecord]:
-        payload = self._costs.payload(candidate, hardware)
-        cost_key = key("cost", payload)
-        record = self._store.cost_summary(cost_key)
-        if record is None:
-            record = self._costs(candidate, hardware)
-            self._store.put_cost(cost_key, payload, record)
-        return cost_key, record
+    def _compute(self, missing: Mapping[str, tuple[Pair, Json]], before: int) -> dict[str, CostRecord]:
+        """Costs that are not stored, by key; each is stored COMMIT_S after it came, or with the next one."""
+        places = {pair: (cost_key, payload) for cost_key, (pair, payload) in missing.items()}
+        found: dict[str, CostRecord] = {}
+        fresh: list[tuple[str, Json, CostRecord]] = []
+        committed = time.monotonic()
+        records = self._pricing.records(list(places), lambda: self._jobs.stop_signal is not None)
+        try:
+            for pair, record in records:
+                cost_key, payload = places[pair]
+                found[cost_key] = record
+                fresh.append((cost_key, payload, record))
+                self._on_costs(before + len(found), before + len(missing))
+                if time.monotonic() - committed >= COMMIT_S:
+                    self._put_costs(fresh)
+                    fresh, committed = [], time.monotonic()
+        finally:
+            self._put_costs(fresh)
+        self._stop_if_asked()
+        return found
+
+    def _put_costs(self, fresh: Sequence[tuple[str, Json, CostRecord]]) -> None:
+        with self._store.transaction():
+            for cost_key, payload, record in fresh:
+                self._store.put_cost(cost_key, payload, record)
+
+    def _stop_if_asked(self) -> None:
+        if self._jobs.stop_signal is not None:
+            raise Stopped
 
     def _parent(self, candidate: Candidate) -> Candidate | None:
         if not self._keys.has_parents or candidate.scheme == FLOAT32:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from bitjoule.energy import Infeasible, cost, cost_model_version
 from bitjoule.hardware import Hardware, load
@@ -16,7 +16,7 @@ from bitjoule.search.space import Candidate
 from bitjoule.search.trial import CostRecord, Json
 from bitjoule.workload import Graph, Workload, workload_of
 
-__all__ = ["NetworkCost"]
+__all__ = ["NetworkCost", "priced_job"]
 
 WORKLOAD_VERSION = 1
 """Raised when `workload_of` counts the same graph and scheme differently."""
@@ -57,24 +57,14 @@ class NetworkCost:
 
     def __call__(self, candidate: Candidate, hardware: str) -> CostRecord:
         """Energy, latency and DRAM of one inference, with the breakdown that reports show."""
-        workload = workload_of(self._graph(candidate), candidate.scheme)
-        breakdown = _description(workload)
-        described = self._load(hardware)
-        try:
-            if described.kind == "hierarchy":
-                document, mapped = _mapped(workload, described)
-                breakdown |= mapped
-            else:
-                document = cost(workload, described).to_json()
-        except Infeasible as error:
-            return CostRecord(None, None, None, breakdown, str(error))
-        totals = cast(Mapping[str, float], document["totals"])
-        return CostRecord(
-            energy_pj=float(totals["energy_pj"]),
-            latency_cycles=int(totals["latency_cycles"]),
-            dram_pj=float(totals["dram_pj"]),
-            breakdown={**breakdown, "cost": document},
-        )
+        return _record(workload_of(self._graph(candidate), candidate.scheme), self._load(hardware))
+
+    def pricing_job(self, candidate: Candidate, hardware: str) -> Json | None:
+        """What `priced_job` needs in another process; None where no layer must be mapped."""
+        if self._load(hardware).kind != "hierarchy":
+            return None
+        graph = self._graph(candidate).to_json()
+        return {"graph": graph, "scheme": candidate.scheme.name, "hardware": hardware}
 
     def _graph(self, candidate: Candidate) -> Graph:
         if candidate.topology not in self._graphs:
@@ -85,6 +75,32 @@ class NetworkCost:
         if hardware not in self._hardware:
             self._hardware[hardware] = load(hardware)
         return self._hardware[hardware]
+
+
+def priced_job(job: Json) -> CostRecord:
+    """The cost record of a `NetworkCost.pricing_job`."""
+    graph = Graph.from_json(cast("dict[str, Any]", job["graph"]))
+    return _record(workload_of(graph, str(job["scheme"])), load(str(job["hardware"])))
+
+
+def _record(workload: Workload, described: Hardware) -> CostRecord:
+    """Energy, latency and DRAM of one inference, or why the hardware cannot run it."""
+    breakdown = _description(workload)
+    try:
+        if described.kind == "hierarchy":
+            document, mapped = _mapped(workload, described)
+            breakdown |= mapped
+        else:
+            document = cost(workload, described).to_json()
+    except Infeasible as error:
+        return CostRecord(None, None, None, breakdown, str(error))
+    totals = cast(Mapping[str, float], document["totals"])
+    return CostRecord(
+        energy_pj=float(totals["energy_pj"]),
+        latency_cycles=int(totals["latency_cycles"]),
+        dram_pj=float(totals["dram_pj"]),
+        breakdown={**breakdown, "cost": document},
+    )
 
 
 def _mapped(workload: Workload, hardware: Hardware) -> tuple[Json, Json]:

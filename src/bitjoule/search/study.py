@@ -330,6 +330,7 @@ class Study:
             store=store,
             jobs=jobs,
             costs=costs,
+            workers=executor.slots,
             hardware=named,
             keys=keys,
             checkpoints=(self.path / "checkpoints").resolve(),
