@@ -12,7 +12,7 @@ from bitjoule.mapping.accelerator import Accelerator
 from bitjoule.mapping.evaluate import Mode
 from bitjoule.mapping.memo import MappingMemo
 from bitjoule.mapping.problem import Problem
-from bitjoule.mapping.search import MappingResult, Objective
+from bitjoule.mapping.result import MappingResult, Objective
 from bitjoule.mapping.space import SpaceOptions
 
 __all__ = ["Group", "NoMapping", "Wanted", "groups_of", "solve_groups"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from bitjoule.mapping.accelerator import Accelerator, StorageLevel
 from bitjoule.mapping.evaluate import Evaluation, LevelCost, TensorCost
 from bitjoule.mapping.nest import LevelNest
-from bitjoule.mapping.search import MappingResult
+from bitjoule.mapping.result import MappingResult
 
 __all__ = ["certificate", "draw", "energy_table", "loop_nest", "summary"]
 
