@@ -17,6 +17,10 @@ SCHEMES = ("w4a4", "hpr-w4a4")
 # file name -> network and options; networks not named here stand for themselves
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "resnet18": ("resnet18", {"width": 0.25, "image_size": 32}),
+    "bireal18": ("bireal18", {"width": 0.125, "image_size": 32}),
+    "reactnet18": ("reactnet18", {"width": 0.125, "image_size": 32}),
+    "bireal20": ("bireal20", {"width": 0.5}),
+    "reactnet20": ("reactnet20", {"width": 0.5}),
     "resnet20-b": ("resnet20", {"option": "B", "width": 0.5}),
     "resnet32": ("resnet32", {"width": 0.5}),
     "resnet56": ("resnet56", {"width": 0.25}),
@@ -26,7 +30,15 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "vgg-moons": ("vgg-moons", {"width": 0.25}),
     "lfc": ("lfc", {"width": 0.25}),
 }
-ADDS = {"resnet20": 9, "resnet8": 3, "mobilenet_v2": 10, "mobilenet_v2-x0.25": 11, "vgg-moons": 0}
+ADDS = {
+    "resnet20": 9,
+    "resnet8": 3,
+    "mobilenet_v2": 10,
+    "mobilenet_v2-x0.25": 11,
+    "vgg-moons": 0,
+    "bireal20": 18,
+    "reactnet18": 16,
+}
 NAMES = sorted({card.name for card in networks()} | set(VARIANTS))
 
 

@@ -12,6 +12,8 @@ SMALL: dict[str, dict[str, object]] = {
     "moons": {"depths": [1, 1, 1], "filters": [8, 8, 16]},
     "vgg-moons": {"width": 0.125},
     "resnet18": {"image_size": 32},
+    "bireal18": {"image_size": 32},
+    "reactnet18": {"image_size": 32},
     "mobilenet_v1": {"image_size": 32},
     "mobilenet_v2": {"image_size": 32},
     "mobilenet_v2_cifar": {"image_size": 8},

@@ -10,8 +10,8 @@ from bitjoule import zoo
 from bitjoule.zoo.option_ranges import COUNTS
 
 NAMES = (
-    "moons vgg-moons resnet8 resnet18 resnet20 resnet32 resnet56 mobilenet_v1 mobilenet_v2 "
-    "mobilenet_v2_cifar ds_cnn cnv tfc sfc lfc"
+    "moons vgg-moons resnet8 resnet18 resnet20 resnet32 resnet56 bireal18 bireal20 reactnet18 reactnet20 "
+    "mobilenet_v1 mobilenet_v2 mobilenet_v2_cifar ds_cnn cnv tfc sfc lfc"
 )
 
 

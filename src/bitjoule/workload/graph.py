@@ -38,7 +38,7 @@ Attribute = int | float | str | bool | tuple[int, ...]
 MAC_OPS = frozenset({"conv", "linear", "matmul"})
 """Operators that multiply and accumulate; matmul has two activation operands."""
 
-FUSED = frozenset({"batch_norm", "relu", "relu6", "hardtanh"})
+FUSED = frozenset({"batch_norm", "relu", "relu6", "hardtanh", "prelu"})
 """Element-wise operators that run on the accumulator, before a result is stored."""
 
 AFFINE = frozenset({"add", "sub", "mul", "div"})

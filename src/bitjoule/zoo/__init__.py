@@ -1,5 +1,6 @@
 """Networks and data: every network takes `width=`, every dataset says how it was split and hashed."""
 
+from bitjoule.zoo.bireal import bireal18, bireal20, reactnet18, reactnet20
 from bitjoule.zoo.cnv import cnv
 from bitjoule.zoo.data import DataError, Dataset, Preprocessing, Split, batches, data_card, load_dataset
 from bitjoule.zoo.ds_cnn import ds_cnn
@@ -20,6 +21,8 @@ __all__ = [
     "Split",
     "WeightsError",
     "batches",
+    "bireal18",
+    "bireal20",
     "build",
     "cnv",
     "data_card",
@@ -34,6 +37,8 @@ __all__ = [
     "moons",
     "network_card",
     "networks",
+    "reactnet18",
+    "reactnet20",
     "resnet8",
     "resnet18",
     "resnet20",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bitjoule.zoo.bireal import bireal18, bireal20, reactnet18, reactnet20
 from bitjoule.zoo.cnv import cnv
 from bitjoule.zoo.ds_cnn import ds_cnn
 from bitjoule.zoo.mlp import lfc, sfc, tfc
@@ -68,6 +69,22 @@ CARDS = (
     NetworkCard("resnet20", "ResNet-20 for CIFAR", resnet20, {**IMAGE, "option": "A"}, True),
     NetworkCard("resnet32", "ResNet-32 for CIFAR", resnet32, {**IMAGE, "option": "A"}, True),
     NetworkCard("resnet56", "ResNet-56 for CIFAR", resnet56, {**IMAGE, "option": "A"}, True),
+    NetworkCard(
+        "bireal18",
+        "Bi-Real-18: a shortcut round every conv",
+        bireal18,
+        {**IMAGENET, "stem": "imagenet"},
+        True,
+    ),
+    NetworkCard("bireal20", "Bi-Real-20 for CIFAR", bireal20, IMAGE, True),
+    NetworkCard(
+        "reactnet18",
+        "ReActNet-18: Bi-Real-18 with RSign and RPReLU",
+        reactnet18,
+        {**IMAGENET, "stem": "imagenet"},
+        True,
+    ),
+    NetworkCard("reactnet20", "ReActNet-20 for CIFAR", reactnet20, IMAGE, True),
     NetworkCard("mobilenet_v1", "MobileNetV1", mobilenet_v1, IMAGENET, True),
     NetworkCard(
         "mobilenet_v2", "MobileNetV2, torchvision names", mobilenet_v2, {**IMAGENET, "dropout": 0.2}, True
@@ -96,7 +113,7 @@ def networks() -> tuple[NetworkCard, ...]:
     """Return the card of every network.
 
     >>> len(networks())
-    15
+    19
     """
     return CARDS
 

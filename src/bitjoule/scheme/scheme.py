@@ -1,10 +1,11 @@
 """A Scheme says which Format the tensors of a network have; it prints and parses.
 
-    scheme    := [ "hpr" [h] "-" ] base [ "[" options "]" ] [ "{" overrides "}" ]       (comma separated)
+    scheme    := [ "hpr" [h] "-" ] base { "+" repair } [ "[" options "]" ] [ "{" overrides "}" ]
     base      := "w" token "a" token | "int" b | "fp16" | "bf16" | "float32" | "moons-" b | format
     token     := bits | FORMAT                       w4a4, wTERNARYa8
     option    := "first=" p | "last=" p | "downsample=" p | "depthwise=" p | "preadd=" ("acc" | "b" | "h")
-    p         := bits | "same"
+    p         := bits | "same"                    options and overrides are separated by commas
+    repair    := a name of `repairs.py`, for schemes with binary layers   w1a1+double_residual+rprelu
     override  := layer-pattern ":" "w" token "a" token
 
 Graph modes (de Putter et al., IEEE Access 13, 2025): SP stores every tensor at the same precision, HPR
@@ -22,6 +23,7 @@ from functools import cached_property
 from typing import Literal
 
 from bitjoule.formats import TensorFormat, parse_tensor_format
+from bitjoule.scheme.repairs import RepairError, check_repairs, repair
 
 __all__ = ["GraphMode", "Override", "Precision", "Scheme", "SchemeError", "parse_scheme"]
 
@@ -56,7 +58,7 @@ KNOWN_NAMES = (
         "moons-16",
     ),
 )
-EXAMPLES = "w4a4, int8, hpr-w4a4, fp16, moons-4, w4a4[first=8,last=8], w4a4{layer3.*:w8a8}"
+EXAMPLES = "w4a4, int8, hpr-w4a4, fp16, moons-4, w4a4[first=8,last=8], w4a4{layer3.*:w8a8}, w1a1+rprelu"
 
 _TOKEN = r"[0-9]+|[A-Z][A-Z0-9_.]*"
 _PAIR = re.compile(rf"[wW]({_TOKEN})[aA]({_TOKEN})")
@@ -136,7 +138,7 @@ class Scheme:
     """Formats for a whole network. Build it with `parse_scheme`; `str` prints the canonical name.
 
     `first`, `last`, `downsample`, `depthwise`: bits that those layers have at least, or None for the
-    scheme's own.
+    scheme's own. `repairs` are names of binary repairs, in canonical order.
 
     >>> scheme = parse_scheme("w8a8")
     >>> str(scheme), str(parse_scheme("hpr16-w4a4[first=8]"))
@@ -152,6 +154,7 @@ class Scheme:
     depthwise: int | None = None
     preadd: Literal["acc", "b", "h"] = "acc"
     overrides: tuple[Override, ...] = field(default=())
+    repairs: tuple[str, ...] = ()
 
     @cached_property
     def name(self) -> str:
@@ -171,7 +174,7 @@ class Scheme:
             )
             if value != usual[key]
         ]
-        text = prefix + _base_name(self.precision)
+        text = prefix + "+".join((_base_name(self.precision), *self.repairs))
         if options:
             text += f"[{','.join(options)}]"
         if self.overrides:
@@ -214,6 +217,11 @@ class Scheme:
         return parse_tensor_format(f"INT{self.high_bits}")
 
     @property
+    def topology_repairs(self) -> tuple[str, ...]:
+        """The repairs that change the Graph; the others change the training or a Format."""
+        return tuple(name for name in self.repairs if repair(name).rewrites)
+
+    @property
     def hpr_is_sp(self) -> bool:
         """True for an HPR scheme whose activations already have `high_bits` or more (or are float)."""
         return self.mode == "HPR" and (
@@ -236,7 +244,8 @@ def parse_scheme(text: str) -> Scheme:
     shape = _SHAPE.fullmatch(stripped)
     if shape is None:
         raise SchemeError(_unknown(stripped))
-    precision = _parse_base(shape["base"], stripped)
+    base, *repairs = (part.strip() for part in shape["base"].split("+"))
+    precision = _parse_base(base, stripped)
     mode: GraphMode = "HPR" if shape["high"] is not None else "SP"
     high_bits = int(shape["high"]) if shape["high"] else DEFAULT_HIGH_BITS
     if mode == "HPR" and not 2 <= high_bits <= 16:
@@ -244,11 +253,13 @@ def parse_scheme(text: str) -> Scheme:
             f"scheme {stripped!r}: the residual width of hpr must be 2 to 16 bits, not {high_bits}"
         )
     settings = _parse_options(shape["options"], stripped, _defaults(precision, mode))
+    overrides = _parse_overrides(shape["overrides"], stripped)
     return Scheme(
         precision=precision,
         mode=mode,
         high_bits=high_bits,
-        overrides=_parse_overrides(shape["overrides"], stripped),
+        overrides=overrides,
+        repairs=_parse_repairs(repairs, (precision, *(each.precision for each in overrides)), stripped),
         **settings,  # type: ignore[arg-type]
     )
 
@@ -357,6 +368,23 @@ def _parse_options(
         else:
             raise SchemeError(f"scheme {text!r}: {key} must be 1 to 16 bits or same, not {value!r}")
     return settings
+
+
+def _parse_repairs(names: list[str], precisions: tuple[Precision, ...], text: str) -> tuple[str, ...]:
+    """The repairs in canonical order; one of `precisions` must be binary."""
+    try:
+        checked = check_repairs(names)
+    except RepairError as error:
+        raise SchemeError(f"scheme {text!r}: {error}") from None
+    for name in checked:
+        both = repair(name).reads_bits
+        if not any(p.weight_bits == 1 and (p.activation_bits == 1 or not both) for p in precisions):
+            what = "weights and activations" if both else "weights"
+            raise SchemeError(
+                f"scheme {text!r}: repair {name!r} mends layers with binary {what}, and this scheme "
+                "has none; start from w1a1"
+            )
+    return checked
 
 
 def _parse_overrides(overrides: str | None, text: str) -> tuple[Override, ...]:

@@ -1,0 +1,18 @@
+"""Which tensor has which Format, and how a binary network is repaired: Schemes, their names and errors."""
+
+from bitjoule.scheme.repairs import REPAIRS, Repair, RepairError, check_repairs, repair
+from bitjoule.scheme.scheme import GraphMode, Override, Precision, Scheme, SchemeError, parse_scheme
+
+__all__ = [
+    "REPAIRS",
+    "GraphMode",
+    "Override",
+    "Precision",
+    "Repair",
+    "RepairError",
+    "Scheme",
+    "SchemeError",
+    "check_repairs",
+    "parse_scheme",
+    "repair",
+]
