@@ -49,6 +49,9 @@ BATCH = 4
 EASY = 2000
 """Nests extended by a level after which the better, slower bounds are worth their time."""
 
+STEPS_PER_S = 300_000
+"""Nests extended by a level in a second, about; it turns a time limit into a limit of work."""
+
 HARD = 8
 """Batches that start with the better bounds after one that needed them."""
 
@@ -172,7 +175,7 @@ class Incumbent:
         not depend on `workers`.
         """
         for candidate in candidates[:FIRST]:
-            self._merge(candidate, self._search(candidate, BEAM, SCAN), complete=False)
+            self._merge(candidate, self._search(candidate, BEAM, SCAN, 0), complete=False)
         with ThreadPoolExecutor(max_workers=workers) as pool:
             waiting = iter(candidates)
             while time.perf_counter() <= deadline:
@@ -187,7 +190,9 @@ class Incumbent:
                         break
                 if not batch:
                     break
-                search = partial(self._search, beam=0, scan=0)
+                left = max(0.0, deadline - time.perf_counter())
+                steps = 0 if left == math.inf else EASY + int(left * STEPS_PER_S)
+                search = partial(self._search, beam=0, scan=0, most_steps=steps)
                 found = pool.map(search, batch) if workers > 1 else map(search, batch)
                 outcomes = list(found)
                 for candidate, outcome in zip(batch, outcomes, strict=True):
@@ -208,8 +213,8 @@ class Incumbent:
         energy = self._energy(candidate, candidate.bound, constants)
         return bool(cannot_win(self._goal(constants), energy, constants.cycles))
 
-    def _search(self, candidate: Candidate, beam: int, scan: int) -> _Outcome:
-        """The best nest of one candidate, completely when `beam` and `scan` are 0."""
+    def _search(self, candidate: Candidate, beam: int, scan: int, most_steps: int) -> _Outcome:
+        """The best nest of one candidate, completely when `beam`, `scan` and `most_steps` are 0."""
 
         def run(max_steps: int, thorough: bool) -> _Outcome:
             return _Outcome(
@@ -236,7 +241,7 @@ class Incumbent:
             outcome = run(EASY, False)
             if not outcome.counters[-1]:
                 return outcome
-        return run(0, True)._replace(hard=True)
+        return run(most_steps, True)._replace(hard=True)
 
     def _merge(self, candidate: Candidate, outcome: _Outcome, *, complete: bool) -> None:
         """Count what was done, and take a better nest as the incumbent."""
