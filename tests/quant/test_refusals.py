@@ -57,9 +57,10 @@ def test_text_of_a_refusal():
     [
         (
             {"method": "lqs"},
-            "method must be one of ste, moons, dorefa, pact, lsq, binary, float_cast, not 'lqs'",
+            r"method must be one of ste, moons, dorefa, pact, lsq, lsq\+, tqt, apot, deepshift_q, "
+            "deepshift_ps, inq, sva, twn, binary, float_cast, not 'lqs'",
         ),
-        ({"method": "lsq", "init": "zero"}, "init must be one of default, minmax, not 'zero'"),
+        ({"method": "lsq", "init": "zero"}, "init must be one of default, minmax, three_sigma, not 'zero'"),
         ({"method": "ste", "momentum": 1.0}, r"momentum must be in \[0, 1\), not 1.0"),
         (
             {"method": "ste", "range": "fixed"},
@@ -81,7 +82,7 @@ def test_a_method_refuses_the_gradients_of_another():
     ):
         make("moons", "MOONS4", gradient="swish")
     with pytest.raises(
-        QuantizerError, match=r"^conv1: binary has the gradients identity, clipped, approx, swish, not"
+        QuantizerError, match=r"^conv1: binary has the gradients default, identity, clipped, approx"
     ):
         make("binary", "BIPOLAR", gradient="paper")
     with pytest.raises(QuantizerError, match=r"^conv1: magnitude is for binary weights"):

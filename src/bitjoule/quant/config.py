@@ -9,26 +9,69 @@ from typing import Literal, get_args
 
 __all__ = [
     "GRADIENTS",
+    "INITS",
     "Gradient",
+    "Init",
     "Method",
+    "Normalize",
     "QuantizerConfig",
     "QuantizerError",
     "Range",
     "Role",
     "quantizer_config",
+    "refuse_foreign",
 ]
 
 Role = Literal["weight", "activation"]
-Method = Literal["ste", "moons", "dorefa", "pact", "lsq", "binary", "float_cast"]
-Gradient = Literal["default", "identity", "clipped", "approx", "swish", "paper", "keras"]
+Method = Literal[
+    "ste",
+    "moons",
+    "dorefa",
+    "pact",
+    "lsq",
+    "lsq+",
+    "tqt",
+    "apot",
+    "deepshift_q",
+    "deepshift_ps",
+    "inq",
+    "sva",
+    "twn",
+    "binary",
+    "float_cast",
+]
+Gradient = Literal["default", "identity", "clipped", "approx", "swish", "eda", "paper", "keras"]
 Range = Literal["fixed", "minmax", "moving_average"]
+Init = Literal["default", "minmax", "three_sigma"]
+Normalize = Literal["none", "center", "standardize", "xnor", "libra"]
 
 
 GRADIENTS: Mapping[Method, tuple[Gradient, ...]] = {
     "moons": ("default", "paper", "keras"),
-    "binary": ("default", "identity", "clipped", "approx", "swish"),
+    "binary": ("default", "identity", "clipped", "approx", "swish", "eda"),
+    "twn": ("default", "identity", "clipped"),
 }
 """Pseudo-gradients to choose from; every other method has its own one, `default`."""
+
+INITS: Mapping[Method, tuple[Init, ...]] = {
+    "lsq": ("default", "minmax"),
+    "lsq+": ("default", "minmax"),
+    "pact": ("default", "minmax"),
+    "apot": ("default", "minmax"),
+    "tqt": ("default", "three_sigma"),
+}
+"""Rules for a first range to choose from, besides the `default` of the method's paper."""
+
+ONLY: Mapping[str, tuple[tuple[Method, ...], tuple[Role, ...]]] = {
+    "per_sample": (("lsq", "lsq+"), ("activation",)),
+    "magnitude": (("binary",), ("weight",)),
+    "normalize": (("binary",), ("weight",)),
+    "bound": (("binary",), ("weight", "activation")),
+    "detach_stats": (("apot",), ("weight",)),
+    "freeze_oscillations": (("lsq", "lsq+"), ("weight",)),
+    "dampen_oscillations": (("lsq", "lsq+"), ("weight",)),
+}
+"""Settings that a few methods have, with these and the roles."""
 
 
 class QuantizerError(ValueError):
@@ -40,22 +83,39 @@ class QuantizerConfig:
     """How tensors of one kind are quantized in training.
 
     method
-        `lsq` and `pact` learn a scale, `ste` has a fixed or observed one, `moons`, `dorefa` and `float_cast`
-        have the scale of the Format, `binary` is the sign.
+        `lsq`, `lsq+`, `pact`, `tqt` and `apot` learn a scale, `ste` has a fixed or observed one, `inq` the
+        one of its first weights, `twn` that of its weights as they are; `moons`, `dorefa`, `deepshift_q`,
+        `deepshift_ps` and `float_cast` have the scale of the Format, `sva` approximates rows, `binary` is the
+        sign.
     gradient
-        pseudo-gradient of `binary` (`clipped` by default, `identity`, `approx`, `swish`) and of `moons`
-        (`paper` for weights and `keras` for activations by default); `default` elsewhere.
+        pseudo-gradient of `binary` (`clipped` by default, `identity`, `approx`, `swish`, `eda`), of `twn`
+        (`identity` by default, `clipped`) and of `moons` (`paper` for weights and `keras` for activations by
+        default); `default` elsewhere.
+    bound
+        of `binary`: the pseudo-gradient is 0 where abs(x) > bound; for `clipped`, whose bound is 1, another.
     init
-        `default` is the rule of the method's paper; lsq also takes `minmax`.
+        `default` is the rule of the method's paper; lsq, lsq+, pact and apot also take `minmax`, tqt
+        `three_sigma`.
     learn_scale
         False keeps a learned scale at its first value.
     range, momentum, scale
         of `ste`: `fixed` at `scale`, or observed (`minmax`, or `moving_average` with `momentum`, as 0.9 old +
         0.1 new).
     per_sample
-        of `lsq` activations: N in the gradient factor 1/sqrt(N p) counts one sample instead of the batch.
+        of `lsq` and `lsq+` activations: N in the gradient factor 1/sqrt(N p) counts one sample instead of the
+        batch.
     magnitude
         of `binary` weights: times the mean absolute weight of each output channel (ReActNet) instead of 1.
+    normalize
+        of `binary` weights, before the sign: `center` subtracts the mean of each output channel,
+        `standardize` divides by the deviation as well. `xnor` and `libra` are recipes of their own: centred over
+        the input channels, clamped and times the mean magnitude (XNOR-Net); standardized and times a power of two
+        (IR-Net).
+    detach_stats
+        of `apot` weights: mean and deviation carry no gradient (the code for CIFAR; without: for ImageNet).
+    freeze_oscillations, dampen_oscillations
+        of `lsq` and `lsq+` weights of at most 4 bits: levels that flip too often are held, or drawn to their
+        middle by a loss (Nagel et al. 2022).
 
     >>> QuantizerConfig("lsq").learn_scale
     True
@@ -63,40 +123,51 @@ class QuantizerConfig:
 
     method: Method
     gradient: Gradient = "default"
-    init: Literal["default", "minmax"] = "default"
+    init: Init = "default"
     learn_scale: bool = True
     range: Range = "moving_average"
     momentum: float = 0.9
     scale: float | None = None
     per_sample: bool = False
     magnitude: bool = False
+    normalize: Normalize = "none"
+    bound: float | None = None
+    detach_stats: bool = False
+    freeze_oscillations: bool = False
+    dampen_oscillations: bool = False
 
     def __post_init__(self) -> None:
         for key, value, allowed in (
             ("method", self.method, get_args(Method)),
             ("gradient", self.gradient, get_args(Gradient)),
             ("range", self.range, get_args(Range)),
-            ("init", self.init, ("default", "minmax")),
+            ("init", self.init, get_args(Init)),
+            ("normalize", self.normalize, get_args(Normalize)),
         ):
             if value not in allowed:
                 raise QuantizerError(
                     f"QuantizerConfig: {key} must be one of {', '.join(allowed)}, not {value!r}"
                 )
-        for key, flag in (
-            ("learn_scale", self.learn_scale),
-            ("per_sample", self.per_sample),
-            ("magnitude", self.magnitude),
+        for key in (
+            "learn_scale",
+            "per_sample",
+            "magnitude",
+            "detach_stats",
+            "freeze_oscillations",
+            "dampen_oscillations",
         ):
+            flag = getattr(self, key)
             if not isinstance(flag, bool):
                 raise QuantizerError(f"QuantizerConfig: {key} must be true or false, not {flag!r}")
-        for key, number in (("momentum", self.momentum), ("scale", self.scale)):
-            absent = key == "scale" and number is None
+        for key, number in (("momentum", self.momentum), ("scale", self.scale), ("bound", self.bound)):
+            absent = key != "momentum" and number is None
             if not absent and (isinstance(number, bool) or not isinstance(number, int | float)):
                 raise QuantizerError(f"QuantizerConfig: {key} must be a number, not {number!r}")
         if not 0 <= self.momentum < 1:
             raise QuantizerError(f"QuantizerConfig: momentum must be in [0, 1), not {self.momentum}")
-        if self.scale is not None and not 0 < self.scale < float("inf"):
-            raise QuantizerError(f"QuantizerConfig: scale must be finite and > 0, not {self.scale}")
+        for key, number in (("scale", self.scale), ("bound", self.bound)):
+            if number is not None and not 0 < number < float("inf"):
+                raise QuantizerError(f"QuantizerConfig: {key} must be finite and > 0, not {number}")
         if (self.range == "fixed") != (self.scale is not None):
             raise QuantizerError(
                 f"QuantizerConfig: range 'fixed' and a scale belong together, got range {self.range!r} with "
@@ -130,11 +201,34 @@ def quantizer_config(document: Mapping[str, object], role: Role) -> QuantizerCon
         config = QuantizerConfig(**document)  # type: ignore[arg-type]
     except QuantizerError as error:
         raise QuantizerError(f"{role}: {error}") from None
+    refuse_foreign(config, role, str(role))
+    return config
+
+
+def refuse_foreign(config: QuantizerConfig, role: Role, where: str) -> None:
+    """QuantizerError for a setting that the method, or the role, has no use for.
+
+    >>> refuse_foreign(QuantizerConfig("lsq", magnitude=True), "weight", "conv1")
+    Traceback (most recent call last):
+    bitjoule.quant.config.QuantizerError: conv1: magnitude is for binary weights, not for lsq weights
+    """
     gradients = GRADIENTS.get(config.method, ("default",))
     if config.gradient not in gradients:
         raise QuantizerError(
-            f"{role}: {config.method} has the gradients {', '.join(gradients)}, not {config.gradient!r}"
+            f"{where}: {config.method} has the gradients {', '.join(gradients)}, not {config.gradient!r}"
         )
-    if config.magnitude and (config.method, role) != ("binary", "weight"):
-        raise QuantizerError(f"{role}: magnitude is for binary weights")
-    return config
+    inits = INITS.get(config.method, ("default",))
+    if config.init not in inits:
+        raise QuantizerError(f"{where}: {config.method} has init {', '.join(inits)}, not {config.init!r}")
+    unset = QuantizerConfig(config.method)
+    for key, (methods, roles) in ONLY.items():
+        if getattr(config, key) == getattr(unset, key) or (config.method in methods and role in roles):
+            continue
+        plural = " and ".join(f"{one}s" for one in roles)
+        raise QuantizerError(
+            f"{where}: {key} is for {' and '.join(methods)} {plural}, not for {config.method} {role}s"
+        )
+    if config.normalize in ("xnor", "libra") and config.magnitude:
+        raise QuantizerError(
+            f"{where}: normalize {config.normalize!r} has its own magnitude; leave magnitude out"
+        )

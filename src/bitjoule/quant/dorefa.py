@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.binary import Sign
-from bitjoule.quant.config import QuantizerConfig, Role
+from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient, smallest_scale
 
@@ -69,22 +69,9 @@ class DorefaQuantizer(FakeQuantizer):
 
     scale: Tensor
 
-    def __init__(
-        self,
-        tensor_format: TensorFormat,
-        config: QuantizerConfig,
-        role: Role,
-        *,
-        name: str,
-        parameter: str | None = None,
-        axis: int = 0,
-        channels: int = 1,
-    ) -> None:
-        super().__init__(
-            tensor_format, config, role, name=name, parameter=parameter, axis=axis, channels=channels
-        )
-        self.top = float(tensor_format.format.max_level)
-        self.one_bit = role == "weight" and tensor_format.format.bits == 1
+    def setup(self) -> None:
+        self.top = float(self.tensor_format.format.max_level)
+        self.one_bit = self.role == "weight" and self.tensor_format.format.bits == 1
         self.register_buffer("scale", torch.tensor(1 / self.top))
 
     @classmethod

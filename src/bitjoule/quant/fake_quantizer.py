@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitjoule.formats import Format, Scaling, TensorFormat
-from bitjoule.quant.config import Method, QuantizerConfig, QuantizerError, Role
+from bitjoule.quant.config import Method, QuantizerConfig, QuantizerError, Role, refuse_foreign
 
 __all__ = ["FakeQuantizer", "QuantParams", "QuantizerWarning"]
 
@@ -51,7 +51,11 @@ class FakeQuantizer(nn.Module, ABC):
 
     `initialize` is called once, by hand or by the first training batch; the flag `initialized` is part of the
     state dict, and True from the start where there is no range to find (`has_range`). A method is a subclass
-    with `method`, `trains`, `accepts`, `quantize` and, where there is anything to start, `start`.
+    with `method`, `trains`, `accepts`, `quantize`, `setup` for its parameters and buffers and, where there is
+    anything to start, `start`. `has_range` may read `tensor_format`, `config` and `role`, no more.
+
+    What a method does between steps is in `begin_epoch`, `after_step` and `penalty`, which a training loop
+    calls for every quantizer whose `follows_training` is True.
     """
 
     method: ClassVar[Method]
@@ -87,13 +91,33 @@ class FakeQuantizer(nn.Module, ABC):
         self.parameter = parameter
         self.axis = axis
         self.scale_shape = (channels,) if tensor_format.scaling.granularity == "channel" else ()
+        refuse_foreign(config, role, name)
         self.register_buffer("initialized", torch.tensor(not self.has_range))
         self._ready = not self.has_range  # the buffer as a Python bool: forward never waits for a device
+        self.setup()
 
     @classmethod
     @abstractmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
         """Whether this method can train the Format in that role."""
+
+    def setup(self) -> None:
+        """Make parameters and buffers; called once by the constructor."""
+
+    @property
+    def follows_training(self) -> bool:
+        """Whether a training loop has to call the three methods below."""
+        return False
+
+    def begin_epoch(self, epoch: int, epochs: int, weight: Tensor | None) -> None:
+        """Before epoch `epoch` (from 0) of `epochs`; `weight` is the latent weight, None for activations."""
+
+    def after_step(self, weight: Tensor | None, optimizer: torch.optim.Optimizer, progress: float) -> None:
+        """After the optimizer's step, without gradients; `progress` is the share of all steps done, 0..1."""
+
+    def penalty(self, weight: Tensor | None, progress: float) -> Tensor | None:
+        """A term to add to the loss of this step, None for none."""
+        return None
 
     @property
     def has_range(self) -> bool:

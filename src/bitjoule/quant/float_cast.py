@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.config import QuantizerConfig, Role
+from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 
 __all__ = ["Cast", "FloatCastQuantizer", "rounded_to_odd"]
@@ -62,21 +62,8 @@ class FloatCastQuantizer(FakeQuantizer):
     method = "float_cast"
     trains = "FP16, BF16 and FLOAT32 without a scale"
 
-    def __init__(
-        self,
-        tensor_format: TensorFormat,
-        config: QuantizerConfig,
-        role: Role,
-        *,
-        name: str,
-        parameter: str | None = None,
-        axis: int = 0,
-        channels: int = 1,
-    ) -> None:
-        super().__init__(
-            tensor_format, config, role, name=name, parameter=parameter, axis=axis, channels=channels
-        )
-        self.dtype = DTYPES[tensor_format.format.name]
+    def setup(self) -> None:
+        self.dtype = DTYPES[self.tensor_format.format.name]
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.config import QuantizerConfig, Role
+from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient, scale_axis, sum_product
 
@@ -73,22 +73,9 @@ class LsqQuantizer(FakeQuantizer):
         "weights per tensor or channel"
     )
 
-    def __init__(
-        self,
-        tensor_format: TensorFormat,
-        config: QuantizerConfig,
-        role: Role,
-        *,
-        name: str,
-        parameter: str | None = None,
-        axis: int = 0,
-        channels: int = 1,
-    ) -> None:
-        super().__init__(
-            tensor_format, config, role, name=name, parameter=parameter, axis=axis, channels=channels
-        )
-        self.bounds = Bounds.of(tensor_format.format.min_level, tensor_format.format.max_level)
-        self.scale = nn.Parameter(torch.ones(self.scale_shape), requires_grad=config.learn_scale)
+    def setup(self) -> None:
+        self.bounds = Bounds.of(self.tensor_format.format.min_level, self.tensor_format.format.max_level)
+        self.scale = nn.Parameter(torch.ones(self.scale_shape), requires_grad=self.config.learn_scale)
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:

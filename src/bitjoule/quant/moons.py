@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.config import QuantizerConfig, QuantizerError, Role
+from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.uniform import Bounds, grid_, pass_inside
 
@@ -74,28 +74,10 @@ class MoonsQuantizer(FakeQuantizer):
     method = "moons"
     trains = "MOONS1 to MOONS16 and, for activations, MOONS2_RELU to MOONS16_RELU"
 
-    def __init__(
-        self,
-        tensor_format: TensorFormat,
-        config: QuantizerConfig,
-        role: Role,
-        *,
-        name: str,
-        parameter: str | None = None,
-        axis: int = 0,
-        channels: int = 1,
-    ) -> None:
-        super().__init__(
-            tensor_format, config, role, name=name, parameter=parameter, axis=axis, channels=channels
-        )
-        gradients = ("default", "paper", "keras")
-        if config.gradient not in gradients:
-            raise QuantizerError(
-                f"{name}: moons has the gradients {', '.join(gradients)}, not {config.gradient!r}"
-            )
-        self.bounds = Bounds.of(tensor_format.format.min_level, tensor_format.format.max_level)
-        default = "paper" if role == "weight" else "keras"
-        self.paper = (default if config.gradient == "default" else config.gradient) == "paper"
+    def setup(self) -> None:
+        self.bounds = Bounds.of(self.tensor_format.format.min_level, self.tensor_format.format.max_level)
+        default = "paper" if self.role == "weight" else "keras"
+        self.paper = (default if self.config.gradient == "default" else self.config.gradient) == "paper"
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.config import QuantizerConfig, Role
+from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient
 
@@ -60,22 +60,9 @@ class PactQuantizer(FakeQuantizer):
     trains = "UINT1 to UINT16 activations with one float scale; for weights use lsq or dorefa"
     decays = True
 
-    def __init__(
-        self,
-        tensor_format: TensorFormat,
-        config: QuantizerConfig,
-        role: Role,
-        *,
-        name: str,
-        parameter: str | None = None,
-        axis: int = 0,
-        channels: int = 1,
-    ) -> None:
-        super().__init__(
-            tensor_format, config, role, name=name, parameter=parameter, axis=axis, channels=channels
-        )
-        self.top = float(tensor_format.format.max_level)
-        self.clip = nn.Parameter(torch.tensor(FIRST_CLIP), requires_grad=config.learn_scale)
+    def setup(self) -> None:
+        self.top = float(self.tensor_format.format.max_level)
+        self.clip = nn.Parameter(torch.tensor(FIRST_CLIP), requires_grad=self.config.learn_scale)
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bitjoule.formats import TensorFormat
-from bitjoule.quant.config import QuantizerConfig, Role
+from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.observers import extremes, moving_average, scale_of_range
 from bitjoule.quant.uniform import Bounds, grid_, pass_inside, quotient, scale_axis
@@ -70,22 +70,9 @@ class SteQuantizer(FakeQuantizer):
     low: Tensor
     high: Tensor
 
-    def __init__(
-        self,
-        tensor_format: TensorFormat,
-        config: QuantizerConfig,
-        role: Role,
-        *,
-        name: str,
-        parameter: str | None = None,
-        axis: int = 0,
-        channels: int = 1,
-    ) -> None:
-        super().__init__(
-            tensor_format, config, role, name=name, parameter=parameter, axis=axis, channels=channels
-        )
-        self.bounds = Bounds.of(tensor_format.format.min_level, tensor_format.format.max_level)
-        first = 1.0 if config.scale is None else config.scale
+    def setup(self) -> None:
+        self.bounds = Bounds.of(self.tensor_format.format.min_level, self.tensor_format.format.max_level)
+        first = 1.0 if self.config.scale is None else self.config.scale
         for key, value in (("scale", first), ("zero_point", 0.0), ("low", 0.0), ("high", 0.0)):
             self.register_buffer(key, torch.full(self.scale_shape, value))
 
