@@ -104,5 +104,5 @@ def test_questions_without_an_answer(options: dict[str, object], error: type[Exc
 
 
 def test_what_does_not_fit_says_why() -> None:
-    with pytest.raises(InfeasibleMapping, match="^conv does not fit toy:\n  glb holds 16 bits"):
+    with pytest.raises(InfeasibleMapping, match=r"^conv does not fit toy:\n  glb holds 16 bits"):
         solve(CONV, toy(FANOUT_DIMS, glb_words=1))
