@@ -2,6 +2,7 @@
 
 Fences of `console` hold commands after `$ `; fences of `python` hold programs. One marked `slow` runs with
 `make test-all`; one marked `fails` exits with 2; one marked `norun` is only checked for known commands.
+A fence of `text` right below commands is what the last of them prints, or parts of it with ` ... ` between them.
 """
 
 import os
@@ -18,6 +19,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+PRINTED = re.compile(r"\n\n```text\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+EFFORT = re.compile(r"[\d,]+ complete mappings? evaluated")
+"""How hard the search was: no promise."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Block:
     line: int
     info: tuple[str, ...]
     body: str
+    printed: str | None
+    """What the document says it prints."""
 
     @property
     def id(self) -> str:
@@ -38,7 +44,9 @@ def blocks() -> list[Block]:
         text = document.read_text(encoding="utf-8")
         for match in FENCE.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            found.append(Block(document, line, tuple(match["info"].split()), match["body"]))
+            below = PRINTED.match(text, match.end())
+            printed = None if below is None else below["body"]
+            found.append(Block(document, line, tuple(match["info"].split()), match["body"], printed))
     return found
 
 
@@ -54,6 +62,11 @@ def parameters(kind: str) -> list[object]:
 def commands(block: Block) -> list[str]:
     joined = block.body.replace("\\\n", " ")
     return [line[2:].strip() for line in joined.splitlines() if line.startswith("$ ")]
+
+
+def squeezed(text: str) -> str:
+    """Words, however lines are broken and columns are filled."""
+    return " ".join(EFFORT.sub("N mappings evaluated", text).split())
 
 
 @pytest.fixture
@@ -79,6 +92,10 @@ def test_commands_run(block: Block, desk: Path) -> None:
         done = subprocess.run(words, cwd=desk, env=environment(), capture_output=True, text=True, check=False)
         expected = 0 if "fails" not in block.info else 2
         assert done.returncode == expected, f"{command}\n{done.stdout}\n{done.stderr}"
+    if block.printed is not None:
+        shown = squeezed(done.stdout + done.stderr)
+        for part in squeezed(block.printed).split(" ... "):
+            assert part in shown, block.id
 
 
 @pytest.mark.parametrize("block", parameters("python"))

@@ -44,13 +44,23 @@ def test_lines_without_a_terminal() -> None:
     out = io.StringIO()
     with StudyProgress(lambda: TRIALS, console=Console(file=out)) as watch:
         watch(event("start", 0, "study digits"))
-        watch(event("cost", 0, "3 of 38 costs"))
+        watch(event("cost", 0, "costs: 3 of 38"))
         watch(event("trial", 1))
         watch(event("trial", 2, "w2a2: failed, [red]diverged[/red]", failed=1))
     assert out.getvalue().splitlines() == [
         "1/38 w4a4 width 0.5: accuracy 93.00 % (1 stored before, 2 running, 1 min 0 s left)",
         "2/38 w2a2: failed, [red]diverged[/red] (1 stored before, 2 running, 1 failed, 1 min 0 s left)",
     ]
+
+
+def test_costs_that_take_long_are_told_every_ten_seconds() -> None:
+    out, now = io.StringIO(), [0.0]
+    with StudyProgress(lambda: TRIALS, console=Console(file=out), clock=lambda: now[0]) as watch:
+        watch(event("start", 0, "study digits"))
+        for second in range(1, 26):
+            now[0] = float(second)
+            watch(event("cost", 0, f"costs: {second} of 38"))
+    assert out.getvalue().splitlines() == ["costs: 10 of 38", "costs: 20 of 38"]
 
 
 def test_the_last_line_has_no_time_left() -> None:

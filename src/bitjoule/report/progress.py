@@ -153,6 +153,8 @@ def event_line(event: ProgressEvent) -> str:
     >>> event_line(ProgressEvent("trial", 3, 38, 1, 2, 0, "w4a4 width 0.5: accuracy 93.00 %", None, 6630.0))
     '3/38 w4a4 width 0.5: accuracy 93.00 % (1 stored before, 2 running, 1 h 50 min left)'
     """
+    if event.kind == "cost":
+        return event.text
     return f"{event.done}/{event.total} {event.text} ({_counts(event)})"
 
 

@@ -335,7 +335,7 @@ class Study:
             keys=keys,
             checkpoints=(self.path / "checkpoints").resolve(),
             timeout_s=self.file.executor.timeout_s,
-            on_costs=lambda done, total: watch(jobs.progress.event("cost", f"{done} of {total} costs")),
+            on_costs=lambda done, total: watch(jobs.progress.event("cost", f"costs: {done} of {total}")),
         )
         seeds = self.file.seeds(self.file.accuracy.seeds_search)
         watch(jobs.progress.event("start", f"study {self.file.name}"))
