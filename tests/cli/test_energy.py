@@ -1,6 +1,7 @@
 """`bitjoule energy` end to end: a zoo network captured, given a scheme, counted and priced."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,23 @@ def test_a_memory_hierarchy_shows_levels_by_tensor() -> None:
     assert energies["ideal"] <= energies["optimal"] <= energies["none"]
     paper = json.loads(bitjoule(*arguments, "--mode", "paper", "--json").stdout)
     assert paper["cost"]["totals"]["energy_pj"] < energies["optimal"]
+
+
+def test_weights_that_stay_on_chip(tmp_path: Path) -> None:
+    text = bitjoule("hardware", "show", "eyeriss", "--yaml").stdout
+    maps = "keeps: [inputs, outputs], bypass_allowed: [inputs, outputs]"
+    assert maps in text
+    everything = "[weights, inputs, outputs]"
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text.replace(maps, f"keeps: {everything}, bypass_allowed: {everything}"))
+    arguments = ("energy", "tfc", "--width", "0.25", "--scheme", "int4", "--json", "--hardware")
+    shares = [
+        json.loads(bitjoule(*arguments, str(mine), *more).stdout)["cost"]["totals"]["dram_share"]
+        for more in ((), ("--pin-weights",))
+    ]
+    assert shares[1] < 0.5 * shares[0]
+    preset = json.loads(bitjoule(*arguments, "eyeriss", "--pin-weights").stdout)["cost"]
+    assert preset["notes"][-1].endswith("as pin_weights would have them: glb keeps no weights")
 
 
 @pytest.mark.parametrize(

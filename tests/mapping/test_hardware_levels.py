@@ -3,6 +3,7 @@
 import pytest
 
 from bitjoule.hardware import load, presets
+from bitjoule.hardware.hierarchy import LevelSection
 from bitjoule.mapping.accelerator import Axis
 from bitjoule.mapping.hardware_levels import accelerator_of
 
@@ -68,6 +69,32 @@ def test_imported_constraints_and_buffering_come_along() -> None:
     assert glb.words == 25600 and glb.charge_drain and glb.update_price_pj == 30
     assert glb.fixed_temporal == (("C", 3), ("P", 2)) and glb.max_temporal == (("Q", 7),)
     assert glb.fixed_spatial == (("S", 3),) and glb.temporal_order == ("Q", "P")
+
+
+CHANGED: dict[str, object] = {
+    "size_bits": 4096, "word_bits": 8, "width_bits": 128, "read_pj": 1.0, "write_pj": 1.0, "update_pj": 1.0,
+    "leak_pj_per_cycle": 1.0, "noc_pj_per_word": 1.0, "read_words_per_cycle": 1.0,
+    "write_words_per_cycle": 1.0,
+    "keeps": ["outputs", "inputs", "weights"], "fanout": {"x": {"size": 168}}, "bypass_allowed": ["inputs"],
+    "temporal_dims": ["P"], "temporal_order": ["P"], "fixed_temporal": {"P": 2}, "max_temporal": {"P": 2},
+    "fixed_spatial": {"K": 2}, "cluster": 2, "multiple_buffering": 2, "charge_drain": True,
+    "residency": False, "name": "other",
+}  # fmt: skip
+READ_ELSEWHERE = {"read_pj_per_bit", "write_pj_per_bit", "banks", "source", "sources"}
+"""Resolved before, part of `from_table`, or no numbers."""
+
+
+def test_every_key_of_a_level_is_there_to_change() -> None:
+    assert set(CHANGED) | READ_ELSEWHERE == set(LevelSection.model_fields)
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_every_key_of_a_level_reaches_the_mapper(key: str) -> None:
+    document = dict(load("eyeriss").to_mapping())
+    levels = [dict(level) for level in document["levels"]]  # type: ignore[attr-defined]
+    levels[1][key] = CHANGED[key]
+    changed = accelerator_of(load({**document, "levels": levels}))
+    assert changed != accelerator_of(load("eyeriss"))
 
 
 def test_other_kinds_have_no_levels() -> None:
