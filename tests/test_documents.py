@@ -2,7 +2,7 @@
 
 Fences of `console` hold commands after `$ `; fences of `python` hold programs. One marked `slow` runs with
 `make test-all`; one marked `fails` exits with 2; one marked `norun` is only checked for known commands.
-A fence of `text` right below commands is what the last of them prints, or parts of it with ` ... ` between them.
+A fence of `text` right below commands is what the last of them prints; ` ... ` stands for what is left out.
 """
 
 import os

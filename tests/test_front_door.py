@@ -1,13 +1,18 @@
-"""What the front door adds to a study: the folder of the data, the content of a network's graph."""
+"""What the front door adds: to a study its data and graph, to mapping names of hardware and checks."""
 
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import bitjoule as bj
+from bitjoule.formats import parse_tensor_format
 from bitjoule.front_door import GRAPH_VERSION, StudyJoin, expanded
+from bitjoule.hardware import load
 from bitjoule.search.study_file import read_study_file
+from bitjoule.workload import Layer
 
 STUDY = """\
 bitjoule: 1
@@ -101,3 +106,45 @@ def test_classes_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None:
     wrong = STUDY.replace("zoo: moons,", "zoo: moons, classes: 7,")
     with pytest.raises(ValueError, match=r"study 'tiny': network\.classes is 7, but digits has 10 classes"):
         _ = join(tmp_path, wrong).options
+
+
+def small_layer() -> Layer:
+    int8 = parse_tensor_format("INT8")
+    return Layer(
+        "fc",
+        "linear",
+        N=1,
+        K=4,
+        C=4,
+        P=1,
+        Q=1,
+        R=1,
+        S=1,
+        weight_format=int8,
+        input_format=int8,
+        output_format=int8,
+    )
+
+
+def test_best_mapping_takes_a_hardware_by_name() -> None:
+    by_name, by_object = (bj.best_mapping(small_layer(), hw) for hw in ("eyeriss", load("eyeriss")))
+    assert by_name.optimal and by_name.mapping == by_object.mapping
+
+
+@pytest.mark.parametrize(
+    ("layer", "hardware", "options", "message"),
+    [
+        ("fc", "eyeriss", {}, "best_mapping takes a Layer, not str; take one of a workload: bitjoule.work"),
+        (None, 7, {}, "hardware is a preset's name, a path or bj.hardware\\(...\\), not int"),
+        (None, "moons-4mb", {}, "hardware 'moons-4mb' is of kind moons; layers are mapped on kind hierarchy"),
+        (None, "eyeriss", {"time_limit_s": float("nan")}, "time_limit_s must be >= 0 seconds, not nan"),
+        (None, "eyeriss", {"time_limit_s": -1.0}, "time_limit_s must be >= 0 seconds, not -1.0"),
+        (None, "eyeriss", {"latency_cap_cycles": float("nan")}, "latency_cap_cycles must be a whole number"),
+        (None, "eyeriss", {"latency_cap_cycles": 0}, "latency_cap_cycles must be a whole number >= 1, not 0"),
+    ],
+)
+def test_best_mapping_refuses_what_is_no_input(
+    layer: Any, hardware: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        bj.best_mapping(layer or small_layer(), hardware, **options)

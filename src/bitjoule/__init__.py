@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from bitjoule import energy, hardware, train, zoo
     from bitjoule.energy import Cost
     from bitjoule.formats import Format, parse_format
-    from bitjoule.front_door import Study
+    from bitjoule.front_door import Study, best_mapping
     from bitjoule.hardware import Hardware
-    from bitjoule.mapping.search import best_mapping
     from bitjoule.network import Network, capture
     from bitjoule.scheme import Scheme, parse_scheme
     from bitjoule.workload import Graph, Workload, from_onnx
@@ -51,7 +50,7 @@ _HOME = {
     "Scheme": "bitjoule.scheme",
     "Study": "bitjoule.front_door",
     "Workload": "bitjoule.workload",
-    "best_mapping": "bitjoule.mapping.search",
+    "best_mapping": "bitjoule.front_door",
     "capture": "bitjoule.network",
     "from_onnx": "bitjoule.workload",
     "parse_format": "bitjoule.formats",

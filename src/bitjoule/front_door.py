@@ -22,10 +22,22 @@ from bitjoule.search.study_yaml import YamlText
 from bitjoule.search.trial import CostFunction, EvaluatorSpec, Json
 
 if TYPE_CHECKING:
-    from bitjoule.workload import Graph
+    from bitjoule.hardware import Hardware
+    from bitjoule.mapping.evaluate import Mode
+    from bitjoule.mapping.search import MappingResult, Objective
+    from bitjoule.mapping.space import SpaceOptions
+    from bitjoule.workload import Graph, Layer
     from bitjoule.zoo import Dataset
 
-__all__ = ["DATA_VARIABLE", "DEFAULT_DATA", "GRAPH_VERSION", "Study", "StudyJoin", "fitted_options"]
+__all__ = [
+    "DATA_VARIABLE",
+    "DEFAULT_DATA",
+    "GRAPH_VERSION",
+    "Study",
+    "StudyJoin",
+    "best_mapping",
+    "fitted_options",
+]
 
 DATA_VARIABLE = "BITJOULE_DATA"
 DEFAULT_DATA = "../shared/data"
@@ -59,6 +71,55 @@ class Study(study.Study):
         from bitjoule.report import write_report
 
         return write_report(self.report_data(), Path(path) if path is not None else self.path / "report.html")
+
+
+def best_mapping(
+    layer: Layer,
+    hardware: Hardware | str | Path,
+    *,
+    mode: Mode = "physical",
+    objective: Objective = "energy",
+    latency_cap_cycles: int | None = None,
+    space: SpaceOptions | None = None,
+    time_limit_s: float | None = None,
+    workers: int = 1,
+) -> MappingResult:
+    """`mapping.search.best_mapping` for a hardware, a preset's name or a file; refuses what is no input.
+
+    Raises:
+        InfeasibleMapping: nothing fits; says which level lacks how many bits, and what would mend it.
+        TypeError: something else than a Layer or a hardware.
+        ValueError: hardware of another kind, or options that it cannot satisfy.
+    """
+    from bitjoule.hardware import Hardware, load
+    from bitjoule.mapping.search import best_mapping as search
+    from bitjoule.workload import Layer
+
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            f"best_mapping takes a Layer, not {type(layer).__name__}; take one of a workload: "
+            "bitjoule.workload.workload_of(net.graph, scheme).layer(name)"
+        )
+    if not isinstance(hardware, Hardware | str | Path):
+        raise TypeError(
+            f"hardware is a preset's name, a path or bj.hardware(...), not {type(hardware).__name__}"
+        )
+    if time_limit_s is not None and not time_limit_s >= 0:
+        raise ValueError(f"time_limit_s must be >= 0 seconds, not {time_limit_s}")
+    if latency_cap_cycles is not None and not (
+        isinstance(latency_cap_cycles, int) and latency_cap_cycles >= 1
+    ):
+        raise ValueError(f"latency_cap_cycles must be a whole number >= 1, not {latency_cap_cycles!r}")
+    return search(
+        layer,
+        hardware if isinstance(hardware, Hardware) else load(hardware),
+        mode=mode,
+        objective=objective,
+        latency_cap_cycles=latency_cap_cycles,
+        space=space,
+        time_limit_s=time_limit_s,
+        workers=workers,
+    )
 
 
 class StudyJoin:
