@@ -3,7 +3,8 @@
 SP(b): every stored tensor has b bits; an add takes one conv result from the accumulator.
 HPR(b, h): tensors of the H set (operands and results of adds) have h bits, and every layer that reads
 one of them sees its own b-bit copy. A layer's precision governs its weights and the tensor it *reads*,
-so a stored tensor is as wide as its most demanding reader.
+so a stored tensor is as wide as its most demanding reader. An operator with the attribute `bits` (those that
+binary repairs bring) reads at least so many, and a residual add with it is in the H set of SP as well.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ CAREFUL_BITS = 8
 """Normalisations and smooth activations read at least 8 bits in both modes (training.md section 2)."""
 
 RELU_OPS = frozenset({"relu", "relu6"})
+
+HEAVISIDE = "heaviside"
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,14 @@ def assign(graph: Graph, scheme: Scheme, *, image_signed: bool = True) -> Assign
     `image_signed`: whether network inputs hold negative values (INT8 image) or not (UINT8).
 
     Raises:
-        SchemeError: an override matches no layer.
+        SchemeError: an override matches no layer, or the scheme has a repair whose operators `graph` lacks.
     """
+    missing = [name for name in scheme.topology_repairs if name not in graph.repairs]
+    if missing:
+        raise SchemeError(
+            f"scheme {str(scheme)!r}: {graph.name} has no operators of repair {missing[0]!r} yet; "
+            "repair the network first: quant.repairs.repaired(net, scheme)"
+        )
     return _Assigner(graph, scheme, image_signed).assignment()
 
 
@@ -136,7 +145,7 @@ class _Assigner:
             self.members.setdefault(self.classes[tensor], []).append(tensor)
         self.images = frozenset(self.classes[tensor] for tensor in self.graph.inputs)
         self.before_layers = self._before_layers()
-        self.high = self._high_classes() if self.high_mode else frozenset()
+        self.high = self._high_classes()
 
     def assignment(self) -> Assignment:
         absorbed = self._absorbed()
@@ -194,6 +203,7 @@ class _Assigner:
         floor = CAREFUL_BITS if node.op in CAREFUL_OPS else 0
         if node.name in self.before_layers and self.scheme.first is not None:
             floor = max(floor, self.scheme.first)
+        floor = max(floor, node.ints("bits", 1, 0)[0])
         return at_least(self.scheme.precision, floor)
 
     def _before_layers(self) -> frozenset[str]:
@@ -217,7 +227,12 @@ class _Assigner:
         is_signed = signed[representative]
         if representative in self.images and widest.activation.startswith("MOONS"):
             return parse_tensor_format("INT8" if is_signed else "UINT8")
-        return widest.activation_format(signed=is_signed)
+        return self._one_bit(widest.activation_format(signed=is_signed))
+
+    def _one_bit(self, tensor_format: TensorFormat) -> TensorFormat:
+        """0 and 1 in the place of -1 and +1 where the scheme asks for it."""
+        steps = HEAVISIDE in self.scheme.repairs and tensor_format.format.name == "BIPOLAR"
+        return parse_tensor_format("UINT1") if steps else tensor_format
 
     def _read_format(
         self, node: Node, tensor: str, stored: TensorFormat | None, signed: Mapping[str, bool]
@@ -225,6 +240,7 @@ class _Assigner:
         if stored is None or node.op not in MAC_OPS or self.classes[tensor] in self.images:
             return stored
         own = self.precisions[node.name].activation_format(signed=signed[self.classes[tensor]])
+        own = self._one_bit(own)
         return own if own.format.bits <= stored.format.bits else stored
 
     # --- residuals ---------------------------------------------------------------------------
@@ -234,7 +250,7 @@ class _Assigner:
         graph = self.graph
         high: set[str] = set()
         for node in graph.nodes:
-            if not graph.is_residual_add(node):
+            if not graph.is_residual_add(node) or not (self.high_mode or "bits" in node.attributes):
                 continue
             high.add(self.classes[pipeline_end(graph, node, self.internal)])
             for tensor in graph.operands(node):
@@ -257,13 +273,18 @@ class _Assigner:
     def _absorbed(self) -> frozenset[str]:
         """ReLUs whose result a quantizer to -1 and +1 reads: the sign itself is the non-linearity.
 
-        Every reader of such a tensor sees the value before the ReLU, as in Bi-Real nets.
+        Every reader of such a tensor sees the value before the ReLU, as in Bi-Real nets. A hardtanh that only
+        BIPOLAR readers see goes too, so that the pseudo-gradient of the sign is the only clipping.
         """
         absorbed = set()
         for node in self.graph.nodes:
-            if node.op not in RELU_OPS or node.output in self.internal:
+            if node.op not in RELU_OPS | {"hardtanh"} or node.output in self.internal:
                 continue
-            if any(_levels_are_signs(need) for need in self._needs(self.classes[node.output])):
+            needs = self._needs(self.classes[node.output])
+            if node.op == "hardtanh":
+                if needs and _is_unit(node) and all(need.activation == "1" for need in needs):
+                    absorbed.add(node.name)
+            elif any(_levels_are_signs(need) for need in needs):
                 absorbed.add(node.name)
         return frozenset(absorbed)
 
@@ -336,6 +357,7 @@ def layer_precisions(graph: Graph, scheme: Scheme) -> dict[str, Precision]:
                 (scheme.last, node.name in last),
                 (scheme.downsample, scheme.downsample is not None and is_downsample(graph, node)),
                 (scheme.depthwise, scheme.depthwise is not None and _is_depthwise(node)),
+                (node.ints("bits", 1, 0)[0], "bits" in node.attributes),
             )
             if applies and floor is not None
         ]
@@ -363,6 +385,11 @@ def _is_depthwise(node: Node) -> bool:
         and groups > 1
         and groups == node.attributes["in_channels"]
     )
+
+
+def _is_unit(node: Node) -> bool:
+    """Whether a hardtanh clips to [-1, 1]."""
+    return node.attributes.get("min_value") == -1 and node.attributes.get("max_value") == 1
 
 
 def _levels_are_signs(precision: Precision) -> bool:

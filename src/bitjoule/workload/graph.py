@@ -125,6 +125,8 @@ class Node:
 class Graph:
     """Operators in an order in which they can run, and the tensors between them.
 
+    `repairs` are the binary repairs whose operators are in it (`workload/repairs/`).
+
     >>> x, y = Tensor("x", (1, 4)), Tensor("fc", (1, 2))
     >>> fc = Node("fc", "linear", ("x",), "fc", {"in_features": 4, "out_features": 2}, {"weight": (2, 4)})
     >>> graph = Graph("tiny", ("x",), ("fc",), (fc,), {"x": x, "fc": y})
@@ -137,6 +139,7 @@ class Graph:
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     tensors: Mapping[str, Tensor]
+    repairs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.validate()
@@ -224,6 +227,10 @@ class Graph:
         """True for an add of two or more activations, such as the end of a residual block."""
         return node.op == "add" and len(self.operands(node)) > 1
 
+    def is_gate(self, node: Node) -> bool:
+        """True for a product of a result and the gate computed for it: it runs on the accumulator."""
+        return node.op == "mul" and bool(node.attributes.get("gate", False))
+
     def is_fused(self, node: Node) -> bool:
         """True for what runs on the accumulator: batch norm, a clip, arithmetic with constants."""
         return node.op in FUSED or (node.op in AFFINE and len(self.operands(node)) == 1)
@@ -257,6 +264,7 @@ class Graph:
             "outputs": list(self.outputs),
             "tensors": {name: list(tensor.shape) for name, tensor in self.tensors.items()},
             **({"indices": indices} if indices else {}),
+            **({"repairs": list(self.repairs)} if self.repairs else {}),
             "nodes": [
                 {
                     "name": node.name,
@@ -280,7 +288,7 @@ class Graph:
         """The graph of a document that `to_json` wrote; `GraphError` for anything else."""
         schema(document, "graph", "bitjoule.graph/1")
         required = ("schema", "name", "inputs", "outputs", "tensors", "nodes")
-        read = Entry(document, "graph", required, optional=("indices",))
+        read = Entry(document, "graph", required, optional=("indices", "repairs"))
         keys = ("name", "op", "inputs", "output", "attributes", "parameters", "module")
         shapes = read.shapes("tensors")
         indices = read.texts("indices")
@@ -291,6 +299,7 @@ class Graph:
             raise read.fault("indices", "a sorted list of tensors, each once")
         return cls(
             name=read.text("name"),
+            repairs=read.texts("repairs"),
             inputs=read.texts("inputs"),
             outputs=read.texts("outputs"),
             tensors={name: Tensor(name, shape, name in indices) for name, shape in shapes.items()},

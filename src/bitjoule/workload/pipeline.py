@@ -2,7 +2,8 @@
 
 A multiply-accumulate operator, what runs on its accumulator (batch norm, activation, arithmetic with
 constants, a max pool or reshaping on the way) and, with `fuse_adds`, the residual add that takes its result
-run as one pipeline; only the end of a pipeline is stored. Of the operands of an add at most one can come
+run as one pipeline; only the end of a pipeline is stored. A gate (a product with what a side branch computes
+from the layer's input) is part of the pipeline too. Of the operands of an add at most one can come
 straight from an accumulator, so that layer runs last: the main path where the shortcut has a convolution of
 its own, else the layer computed last.
 """
@@ -37,7 +38,7 @@ def without_no_ops(graph: Graph) -> tuple[Graph, Mapping[str, str]]:
             nodes.append(replace(node, inputs=tuple(alias[tensor] for tensor in node.inputs)))
     kept: dict[str, Tensor] = {name: t for name, t in graph.tensors.items() if alias[name] == name}
     outputs = tuple(alias[tensor] for tensor in graph.outputs)
-    return Graph(graph.name, graph.inputs, outputs, tuple(nodes), kept), alias
+    return Graph(graph.name, graph.inputs, outputs, tuple(nodes), kept, graph.repairs), alias
 
 
 def internal_tensors(graph: Graph, *, fuse_adds: bool) -> frozenset[str]:
@@ -53,6 +54,9 @@ def internal_tensors(graph: Graph, *, fuse_adds: bool) -> frozenset[str]:
         uses = graph.consumers(way[-1])
         if len(uses) == 1 and way[-1] not in graph.outputs and graph.is_fused(uses[0][0]):
             internal.update(way)
+    for node in graph.nodes:
+        if graph.is_gate(node) and _is_fresh(graph, node.inputs[0], internal):
+            internal.update(_back_to_producer(graph, node.inputs[0]))
     if fuse_adds:
         step = {node.output: index for index, node in enumerate(graph.nodes)}
         for node in graph.nodes:
@@ -93,11 +97,15 @@ def pipeline_root(graph: Graph, tensor: str, internal: frozenset[str] | set[str]
     while producer is not None:
         if producer.op in TRANSPARENT and len(producer.inputs) == 1:
             producer = graph.producer(producer.inputs[0])
-        elif graph.is_fused(producer) and graph.operands(producer)[0] in internal:
+        elif _runs_on_accumulator(graph, producer) and graph.operands(producer)[0] in internal:
             producer = graph.producer(graph.operands(producer)[0])
         else:
             break
     return producer
+
+
+def _runs_on_accumulator(graph: Graph, node: Node) -> bool:
+    return graph.is_fused(node) or graph.is_gate(node)
 
 
 def _is_fresh(graph: Graph, tensor: str, internal: set[str]) -> bool:

@@ -16,6 +16,8 @@ from bitjoule.workload.document import Entry, entries, schema
 from bitjoule.workload.graph import MAC_OPS, Attribute, Graph, GraphError, Node
 from bitjoule.workload.layer import Layer, layer_of
 from bitjoule.workload.pipeline import pipeline_end, without_no_ops
+from bitjoule.workload.repairs import repaired_graph
+from bitjoule.workload.thresholds import threshold_nodes
 
 __all__ = ["Operation", "StoredTensor", "Workload", "workload_of"]
 
@@ -212,10 +214,11 @@ def _layer(entry: object, index: int) -> Layer:
 
 
 def workload_of(graph: Graph, scheme: Scheme | str = "float32", *, image_signed: bool = True) -> Workload:
-    """What one inference of `graph` computes and stores under `scheme`.
+    """What one inference of `graph` computes and stores under `scheme`, its binary repairs included.
 
     Raises:
         SchemeError: the scheme does not parse, or an override matches no layer.
+        RepairError: the scheme names a repair and the graph has no binary layer under it.
         GraphError: a shape that does not fit its operator, or a network without layers.
     """
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
@@ -223,7 +226,7 @@ def workload_of(graph: Graph, scheme: Scheme | str = "float32", *, image_signed:
         raise GraphError(
             f"graph {graph.name!r} has no convolution, linear layer or matrix product: nothing to cost"
         )
-    plain, _ = without_no_ops(graph)
+    plain, _ = without_no_ops(repaired_graph(graph, parsed))
     return _Counter(plain, parsed, assign(plain, parsed, image_signed=image_signed)).workload()
 
 
@@ -235,6 +238,7 @@ class _Counter:
         self.scheme = scheme
         self.assignment = assignment
         self.root: Mapping[str, tuple[str, ...]] = self._roots()
+        self.thresholds = threshold_nodes(graph, assignment)
 
     def workload(self) -> Workload:
         graph = self.graph
@@ -248,6 +252,8 @@ class _Counter:
                 order.append(node.name)
             elif node.op not in RENAMES and node.op != "constant":
                 fused = owner.get(node.name, "")
+                if fused and node.name in self.thresholds:
+                    continue
                 operations.append(self._operation(node, fused))
                 if not fused:
                     order.append(node.name)
@@ -291,13 +297,19 @@ class _Counter:
         return owner
 
     def _running_order(self, owner: Mapping[str, str]) -> list[Node]:
-        """The nodes, each layer moved to the last add fused into it: its other operand must be there."""
+        """The nodes, each layer moved to the last add or gate fused into it: its other operand must be
+        there.
+        """
         position = {node.name: index for index, node in enumerate(self.graph.nodes)}
         due = dict(position)
         for node in self.graph.nodes:
-            if self.graph.is_residual_add(node) and node.name in owner:
+            if self._joins(node) and node.name in owner:
                 due[owner[node.name]] = position[node.name]
         return sorted(self.graph.nodes, key=lambda node: (due[node.name], position[node.name]))
+
+    def _joins(self, node: Node) -> bool:
+        """Operators that bring a second stored tensor into a pipeline."""
+        return self.graph.is_residual_add(node) or self.graph.is_gate(node)
 
     def _layer(self, node: Node, owner: Mapping[str, str]) -> Layer:
         shape = layer_of(self.graph, node)
@@ -306,7 +318,7 @@ class _Counter:
         shortcuts = [
             tensor
             for fused in self.graph.nodes
-            if owner.get(fused.name) == node.name and self.graph.is_residual_add(fused)
+            if owner.get(fused.name) == node.name and self._joins(fused)
             for tensor in fused.inputs
         ]
         output_format = assignment.stored[end]
@@ -331,14 +343,15 @@ class _Counter:
         return pipeline_end(self.graph, node, self.assignment.internal)
 
     def _operation(self, node: Node, fused: str) -> Operation:
+        compares = not fused and node.name in self.thresholds
         return Operation(
             name=node.name,
-            kind=node.op,
+            kind="add" if compares else node.op,
             inputs=self._reads(node.inputs),
             output=node.output if fused else self._end(node),
             elements=self.graph.tensors[node.output].elements,
             fused_into=fused,
-            attributes=dict(node.attributes),
+            attributes={**node.attributes, **({"threshold": True} if compares else {})},
         )
 
     def _stored(self, name: str) -> StoredTensor:
