@@ -10,9 +10,28 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bitjoule.formats import ROUNDINGS, csd_count, describe, parse_format
+from bitjoule.formats import (
+    ROUNDINGS,
+    approximate,
+    csd_count,
+    csd_terms,
+    describe,
+    pack,
+    parse_format,
+    unpack,
+)
 
 LISTED_BITS = 16
+
+
+def listable(f):
+    """Whether ``levels()`` lists: a set of levels is short, however wide its codes."""
+    return f.kind == "levels" or f.bits <= LISTED_BITS
+
+
+def roundings(f):
+    """The names of roundings of a set of levels, its default first."""
+    return getattr(f, "roundings", ("nearest",))
 
 
 @cache
@@ -28,7 +47,7 @@ def scales(f, *others):
 
 def some_levels(f):
     """All levels of a format, or 4,096 of a format too wide to list."""
-    if f.bits <= LISTED_BITS:
+    if listable(f):
         return listed(f)
     codes = np.random.default_rng(f.bits).integers(0, 1 << f.bits, 4096)
     levels = np.append(f.to_level(codes, strict=False), [f.min_level, 0, f.max_level])
@@ -53,7 +72,7 @@ def some_values(f, count=400):
 
 def neighbours(f, level):
     """The levels just below and above a level, itself at the ends."""
-    if f.bits <= LISTED_BITS:
+    if listable(f):
         levels = listed(f)
         i = np.searchsorted(levels, level)
         return levels[max(i - 1, 0)], levels[min(i + 1, len(levels) - 1)]
@@ -88,7 +107,7 @@ def check_01_name(f):
 
 
 def check_02_levels(f):
-    if f.bits > LISTED_BITS:
+    if not listable(f):
         with pytest.raises(
             ValueError, match=rf"{f.name}\.levels: {f.bits} bits are too many to list \(16 at most\)"
         ):
@@ -120,6 +139,9 @@ def check_03_round_trip(f):
 
 
 def check_04_nearest(f):
+    if roundings(f)[0] == "log":
+        check_log(f)
+        return
     for scale in scales(f, 1.0, 0.25, 0.3):
         x = some_values(f) * scale
         quotient = x / scale
@@ -134,6 +156,20 @@ def check_04_nearest(f):
                         v,
                         q,
                     )
+
+
+def check_log(f):
+    """The logarithm is nearest: v**2 lies between the products of the level and its neighbours."""
+    for scale in (1.0, 0.25, np.float32(0.3)):
+        x = (some_values(f) * scale).astype(np.asarray(scale).dtype)
+        x = x[(x != 0) & (f.signed | (x > 0))]
+        for v, q in zip(x / scale, f.quantize(x, scale).tolist(), strict=True):
+            square, m = Fraction(float(v)) ** 2, abs(q)
+            assert (v < 0) == (q < 0) or q == 0
+            if m < f.max_level:
+                assert square < 2 * m * m if m else square < Fraction(1, 2), (f.name, v, q)
+            if m > 1 or (m == 1 and f.has_zero and not f.never_zero):
+                assert square > Fraction(m * m, 2), (f.name, v, q)
 
 
 def check_05_monotone_and_odd(f):
@@ -190,7 +226,7 @@ def check_07_special_values(f):
         np.testing.assert_array_equal(level[[0, 1, 6]], [beyond, -beyond, beyond])
     else:
         assert level[0] == level[6] == f.max_level and level[1] == f.min_level
-    if f.has_zero:
+    if f.has_zero and not getattr(f, "never_zero", False):
         assert level[4] == level[5] == 0
     else:
         assert level[4] == 1 and level[5] == -1
@@ -221,6 +257,22 @@ def check_07_special_values(f):
         )
 
 
+def as_hardware(f, code):
+    """What the decoder of each family makes of a code that no level has."""
+    if f.kind == "integer":
+        return code - (1 << f.bits)  # two's complement
+    if f.name.startswith("SPOT"):
+        width = 1 + f.exponents.bit_length()
+        total = 0
+        for place in range(f.terms):
+            term = code >> width * place & (1 << width) - 1
+            index = term & (1 << width - 1) - 1
+            total += (-1 if term >> width - 1 else 1) * (1 << index - 1 if index else 0)
+        return total
+    magnitude = code & (1 << f.bits - 1) - 1  # a second zero, or an exponent beyond the last
+    return (-1 if code >> f.bits - 1 else 1) * (1 << magnitude - 1 if magnitude else 0)
+
+
 def check_08_unused_codes(f):
     described = describe(f)
     with pytest.raises(
@@ -229,7 +281,7 @@ def check_08_unused_codes(f):
         f.to_level([1 << f.bits])
     with pytest.raises(TypeError, match=rf"{f.name}\.to_level: code must hold integers, not float64"):
         f.to_level([0.5])
-    if f.bits > LISTED_BITS:
+    if not listable(f):
         return
     codes = np.arange(1 << f.bits)
     unused = np.setdiff1d(codes, f.to_code(f.levels()))
@@ -251,7 +303,14 @@ def check_08_unused_codes(f):
             f"{f.name}.to_level: code {code:#x} is unused (first at index ()); "
             "strict=False decodes it as the hardware would"
         )
-        assert f.to_level(code, strict=False) == code - (1 << f.bits)  # two's complement
+        assert f.to_level(code, strict=False) == as_hardware(f, int(code))
+    missing = np.setdiff1d(np.arange(max(int(f.min_level), -500), min(int(f.max_level), 500)), f.levels())[:5]
+    for level in missing if f.kind == "levels" and hasattr(f, "magnitudes") else ():
+        with pytest.raises(ValueError) as error:
+            f.to_code([level])
+        assert str(error.value) == (
+            f"{f.name}.to_code: {level} is no level of {f.name} (first at index (0,)); quantize it first"
+        )
     for level in (int(f.min_level) - 1, int(f.max_level) + 1):
         with pytest.raises(ValueError, match=rf"{f.name}\.to_code: level {level} is outside"):
             f.to_code(level)
@@ -262,7 +321,15 @@ def check_09_rounding_modes(f):
     if f.kind == "levels":
         with pytest.raises(ValueError) as error:
             f.quantize([0.3], scale, rounding="stochastic")
-        assert str(error.value) == f"{f.name}.quantize: rounding must be nearest, not 'stochastic'"
+        known = {("nearest",): "nearest", ("log",): "log", ("nearest", "greedy"): "nearest or greedy"}
+        names = known.get(roundings(f), "nearest or log")
+        assert str(error.value) == f"{f.name}.quantize: rounding must be {names}, not 'stochastic'"
+        x = some_values(f, 100) * scale
+        np.testing.assert_array_equal(f.quantize(x, scale), f.quantize(x, scale, rounding=roundings(f)[0]))
+        np.testing.assert_array_equal(f.encode(x, scale), f.to_code(f.quantize(x, scale)))
+        for name in roundings(f)[1:]:
+            other = f.quantize(x, scale, rounding=name)
+            np.testing.assert_array_equal(f.encode(x, scale, rounding=name), f.to_code(other))
         return
     step = f.smallest_positive or -1  # INT1 has no positive level
     x = np.full(20_000, 0.3 * step * scale)
@@ -298,11 +365,131 @@ def check_10_traits(f):
             traits.mean_terms([1.0])
         return
     levels = some_levels(f)
-    assert traits.max_terms == csd_count(levels).max() if f.bits <= LISTED_BITS else traits.max_terms >= 1
-    assert traits.regular
+    most = csd_count(levels).max()
+    if f.kind == "integer" and listable(f):
+        assert traits.max_terms == most
+    assert traits.max_terms >= most and traits.regular
+    assert traits.mean_terms(levels) == np.mean([len(csd_terms(int(level))) for level in levels])
     low, high = int(f.min_level), int(f.max_level)
     room = 1 << traits.level_bits
     assert (-room // 2 <= low and high < room // 2) if low < 0 else high < room
 
 
-CHECKS = tuple(check for name, check in sorted(globals().items()) if name.startswith("check_"))
+def check_12_packing(f):
+    rng = np.random.default_rng(12)
+    for count in (1, 7, 65):
+        codes = f.to_code(rng.choice(some_levels(f), count))
+        for word_bits in (8, 32):
+            words = pack(codes, f.bits, word_bits)
+            assert len(words) == -(-count * f.bits // word_bits)
+            stream = sum(int(word) << word_bits * i for i, word in enumerate(words))
+            assert [stream >> f.bits * i & (1 << f.bits) - 1 for i in range(count)] == codes.tolist()
+            np.testing.assert_array_equal(unpack(words, f.bits, count), codes)
+
+
+CHECKS = tuple(
+    check for name, check in sorted(globals().items()) if name.startswith("check_") and name[6:8].isdigit()
+)
+
+
+def some_rows(count=6, length=49, seed=11):
+    """Rows of normal numbers whose magnitudes differ pairwise."""
+    rows = np.random.default_rng(seed).normal(size=(count, length)).astype(np.float32)
+    assert all(len(np.unique(np.abs(row))) == length for row in rows)
+    return rows
+
+
+def vector_11_steps(f):
+    """The row is the sum of its steps, terms are counted again, the residual falls as fast as derived."""
+    for row in some_rows():
+        done = approximate(row, f.ratio, count=f.count, strict=f.strict)
+        unit = row.astype(np.float64) / 2.0**done.normaliser_exponent
+        assert 0.5 < np.abs(unit).max() <= 1
+        total = np.zeros_like(unit)
+        for step in done.steps:
+            power, rest = 2.0**step.exponent, unit - total
+            order = sorted(range(len(row)), key=lambda i, rest=rest: (-abs(rest[i]), i))
+            assert sorted(order[: len(step.members)]) == sorted(step.members.tolist())
+            assert (step.signs == np.where(rest[step.members] >= 0, 1, -1)).all()
+            ip = np.abs(rest[step.members]).mean()
+            assert power <= 4 * ip / 3 < 2 * power
+            before = (rest**2).sum()
+            total[step.members] += step.signs * power
+            fall = before - ((unit - total) ** 2).sum()
+            assert fall >= len(step.members) * power * power / 2 * (1 - 1e-9) > 0
+        np.testing.assert_array_equal(done.values(), total * 2.0**done.normaliser_exponent)
+        whole = [abs(int(y)) for y in total * 2**24]
+        counted = sum(len(csd_terms(y)) if f.count == "csd" else y.bit_count() for y in whole)
+        assert done.terms == counted
+        assert not f.strict or counted <= int(f.ratio * len(row))
+
+
+def vector_11_permutation_and_scale(f):
+    row = some_rows(1)[0]
+    done = approximate(row, f.ratio, count=f.count, strict=f.strict).values()
+    order = np.random.default_rng(3).permutation(len(row))
+    again = approximate(row[order], f.ratio, count=f.count, strict=f.strict)
+    np.testing.assert_array_equal(again.values(), done[order])
+    for k in (-30, 1, 40):
+        scaled = approximate(row * 2.0**k, f.ratio, count=f.count, strict=f.strict)
+        np.testing.assert_array_equal(scaled.values(), done * 2.0**k)
+
+
+def vector_tensors(f):
+    """A tensor is its rows; shapes, dtypes, layouts in memory and special values as in other formats."""
+    x = np.append(some_rows(), np.zeros((1, 49), np.float32), axis=0).reshape(7, 7, 7)
+    kept, scale = x.copy(), f.row_scale(x)
+    assert scale.shape == (7, 1, 1)
+    level = f.quantize(x, scale)
+    assert level.dtype == np.int64 and level.shape == x.shape and not level[6].any()
+    rows = f.rows(x)
+    for i, row in enumerate(rows):
+        values = f.dequantize(level[i], scale[i, 0, 0])
+        np.testing.assert_array_equal(values.reshape(-1), row.values())
+        np.testing.assert_array_equal(f.quantize(x[i].reshape(-1), scale[i, 0, 0]), level[i].reshape(-1))
+        assert row.storage_bits() == min(row.layouts().values()) >= 8
+    np.testing.assert_array_equal(f.quantize(np.asfortranarray(x), scale), level)
+    np.testing.assert_array_equal(x, kept)
+    codes = f.encode(x, scale)
+    assert codes.dtype == np.uint32 and codes.max() < 1 << f.bits
+    np.testing.assert_array_equal(f.decode(codes, scale), f.dequantize(level, scale))
+    half = x.astype(np.float16)
+    np.testing.assert_array_equal(f.quantize(half, scale), f.quantize(half.astype(np.float32), scale))
+    for shape in ((0, 3), (3, 0), (0,)):
+        assert f.quantize(np.empty(shape)).shape == shape
+    assert not f.quantize(np.full((2, 3), 0.3)).any()  # scale 1: no step is as small as this
+    assert f.quantize([np.inf, 1.0]).max() == 1 << 24
+
+
+def vector_errors(f):
+    with pytest.raises(ValueError, match=rf"{f.name}\.levels: a vector format has no levels of its own"):
+        f.levels()
+    for bad, text in (
+        (lambda: f.quantize([[0.0, np.nan]]), r"quantize: x holds 1 NaN \(first at index \(0, 1\)\)"),
+        (lambda: f.quantize([1.0], 0.0), r"scale must be finite and > 0, not 0.0"),
+        (lambda: f.quantize([1.0], 1.0, 3), r"zero_point must be 0, not 3"),
+        (lambda: f.quantize([1.0], rounding="floor"), r"rounding must be nearest, not 'floor'"),
+        (lambda: f.quantize(1.0), r"x must be rows, not a single number"),
+        (lambda: f.to_level([1 << f.bits]), r"to_level: code"),
+        (lambda: f.to_code([1 << f.bits]), r"to_code: level"),
+        (lambda: f.row_scale([np.inf]), r"row_scale: x must be finite"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            bad()
+    with pytest.raises(TypeError, match=rf"{f.name}\.quantize: x must hold float16, float32"):
+        f.quantize([True])
+
+
+def vector_10_traits(f):
+    traits = f.traits()
+    assert (traits.multiplier, traits.regular, traits.level_bits) == ("shift_add", False, f.bits)
+    assert traits.max_terms == 13  # every other one of 26 bits
+    x = some_rows()
+    levels = f.quantize(x, f.row_scale(x))
+    assert traits.mean_terms(levels) <= f.ratio + 7 / 49  # the last step may pass the budget
+
+
+VECTOR_CHECKS = (
+    check_01_name,
+    *(check for name, check in sorted(globals().items()) if name[:7] == "vector_"),
+)

@@ -3,11 +3,16 @@
 import pytest
 
 from bitjoule.formats import OneBitIntegerWarning, parse_format, registered_formats, signed_integer
-from tests.formats.conformance import CHECKS
+from tests.formats.conformance import CHECKS, VECTOR_CHECKS
+
+CASES = [
+    pytest.param(name, check, id=f"{name}-{check.__name__.removeprefix('check_')}")
+    for name in registered_formats()
+    for check in (VECTOR_CHECKS if parse_format(name).kind == "vector" else CHECKS)
+]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
-@pytest.mark.parametrize("name", registered_formats())
+@pytest.mark.parametrize(("name", "check"), CASES)
 def test_conformance(name, check):
     check(parse_format(name))
 

@@ -52,7 +52,7 @@ def _level_count(f: Format) -> int | None:
         return None
     if f.kind == "float":
         return 2 * int(f.to_code(np.asarray(f.max_level))) + 1
-    if f.bits > _LISTED_BITS:
+    if f.kind == "integer" and f.bits > _LISTED_BITS:
         return int(f.max_level) - int(f.min_level) + 1
     return len(f.levels())
 
