@@ -21,7 +21,8 @@ __all__ = ["DPReLU", "Learned", "OuterScale", "function_of", "module_of", "resid
 
 
 class Learned(nn.Module):
-    """A learned tensor; calling it gives the tensor.
+    """A learned tensor; calling it gives it in its shape. It is kept as a vector, so no weight decay pulls on
+    it.
 
     >>> Learned((1, 2), 0.5)().tolist()
     [[0.5, 0.5]]
@@ -29,10 +30,11 @@ class Learned(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], start: float) -> None:
         super().__init__()
-        self.value = nn.Parameter(torch.full(shape, start))
+        self.shape = shape
+        self.value = nn.Parameter(torch.full((math.prod(shape),), start))
 
     def forward(self) -> Tensor:
-        return self.value
+        return self.value.view(self.shape)
 
 
 class OuterScale(nn.Module):
@@ -45,9 +47,9 @@ class OuterScale(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.full((size,), start)))
 
     def forward(self) -> Tensor:
-        vectors = [self.get_parameter(name) for name in self.axes]
-        product = vectors[0]
-        for vector in vectors[1:]:
+        first, *others = (self.get_parameter(name) for name in self.axes)
+        product: Tensor = first
+        for vector in others:
             product = product.unsqueeze(-1) * vector
         return product.unsqueeze(0)
 
@@ -70,8 +72,8 @@ class DPReLU(nn.Module):
 
 
 def module_of(node: Node, dims: int, training: bool) -> nn.Module | None:
-    """The module that holds the parameters of `node`, whose result has `dims` dimensions; None for an operator
-    without parameters.
+    """The module that holds the parameters of `node`, None for an operator without any. `dims`: dimensions
+    of its result.
     """
     module = _module(node, dims)
     return None if module is None else module.train(training)

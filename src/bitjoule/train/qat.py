@@ -23,6 +23,7 @@ from bitjoule.quant import (
     natural_method,
 )
 from bitjoule.quant.config import Role
+from bitjoule.quant.repairs import HeavisideQuantizer, repair_settings, repaired
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.workload import Node, QuantPoint, assign
 
@@ -59,7 +60,8 @@ def prepare_qat(
     input_scale: float | None = None,
     image_signed: bool = True,
 ) -> Network:
-    """A new Network with a fake quantizer on every weight and edge; `float32` gives a plain copy.
+    """A new Network with a fake quantizer on every weight and edge; `float32` gives a plain copy. The binary
+    repairs of the scheme come first: their operators, and what they say about one-bit quantizers.
 
     `input_scale`: the exact step of an 8-bit input (`Preprocessing.input_scale`); None observes the range of
     the input in training. `image_signed`: whether inputs hold negative values. Weight quantizers are
@@ -69,6 +71,7 @@ def prepare_qat(
         QuantizerError: a method cannot train a Format, or clips latent weights (moons, binary) and stands on
             a part of a parameter.
         SchemeError: the scheme does not parse, or an override matches no layer.
+        RepairError: a repair of the scheme finds no binary layer.
 
     >>> from bitjoule import zoo
     >>> from bitjoule.network import capture
@@ -80,18 +83,26 @@ def prepare_qat(
     config = config or QatConfig()
     if parsed.is_float32:
         return net.clone()
+    net = repaired(net, parsed)
+    repairs = repair_settings(parsed)
     assignment = assign(net.graph, parsed, image_signed=image_signed)
     own = {parsed.weights, parsed.activation(signed=False), parsed.activation(signed=True)}
 
     def weight(node: Node, tensor_format: TensorFormat) -> FakeQuantizer:
-        return make_weight_quantizer(
-            node, tensor_format, _config(config.weight, tensor_format, own, "weight")
-        )
+        asked = _config(config.weight, tensor_format, own, "weight")
+        if asked == QuantizerConfig("binary"):
+            asked = repairs.weight
+        return make_weight_quantizer(node, tensor_format, asked)
 
     def activation(point: QuantPoint) -> FakeQuantizer:
         if point.kind == "input" and point.format.format.kind == "integer":
             return make_activation_quantizer(point, _input_config(point, input_scale))
-        return make_activation_quantizer(point, _config(config.activation, point.format, own, "activation"))
+        if "heaviside" in parsed.repairs and point.format.format.name == "UINT1":
+            return HeavisideQuantizer(point.format, repairs.activation, "activation", name=point.name)
+        asked = _config(config.activation, point.format, own, "activation")
+        if asked == QuantizerConfig("binary"):
+            asked = repairs.activation
+        return make_activation_quantizer(point, asked)
 
     quantized = insert_quantizers(net, assignment, weight, activation)
     with torch.no_grad():

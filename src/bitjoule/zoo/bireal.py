@@ -36,10 +36,10 @@ class Shift(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.shift = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.shift
+        return x + self.shift.view(1, -1, 1, 1)
 
 
 class RPReLU(nn.Module):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitjoule.workload.graph import Attribute
+from bitjoule.workload.graph import Attribute, Node
 from bitjoule.workload.repairs.edit import Edit
-from bitjoule.workload.repairs.sites import behind_scale, norm_of, source
+from bitjoule.workload.repairs.sites import behind_scale, entry, norm_of, source
 
 __all__ = ["bn_out", "scale_input", "scale_xnorpp", "se8"]
 
 EPS = 1e-5
 SQUEEZE = 8
-WINDOW = (("kernel", 2), ("stride", 2), ("padding", 4))
 MAGNITUDE: Mapping[str, Attribute] = {"dims": (1,), "keepdim": True, "absolute": True}
 BOX: Mapping[str, Attribute] = {"ceil_mode": False, "count_include_pad": True}
 GATE: Mapping[str, Attribute] = {"behind_conv": True, "gate": True}
@@ -31,10 +30,21 @@ def scale_input(edit: Edit, layers: tuple[str, ...]) -> None:
             continue
         scale = edit.make(f"{layer}.magnitude", "mean", (x,), (1, 1, *spatial), MAGNITUDE)
         if node.op == "conv":
-            window = {name: node.ints(name, size, 1) for name, size in WINDOW}
+            window = {name: node.ints(name, 2, 1) for name in ("kernel", "stride")}
+            window["padding"] = _padding(edit, node)
             shape = (1, 1, *edit.shape(node.output)[2:])
             scale = edit.make(f"{layer}.box", "avg_pool", (scale,), shape, {**window, **BOX})
         edit.follow(node.output, "mul", f"{layer}.scaled", GATE, others=(scale,))
+
+
+def _padding(edit: Edit, conv: Node) -> tuple[int, ...]:
+    """Zeros round the input of a convolution: its own and those of a padding before it."""
+    padding = conv.ints("padding", 4)
+    before = edit.nodes[entry(edit, conv.name)]
+    if before is conv:
+        return padding
+    left, right, top, bottom = before.ints("pads", 4)
+    return tuple(a + b for a, b in zip(padding, (top, left, bottom, right), strict=True))
 
 
 def scale_xnorpp(edit: Edit, layers: tuple[str, ...]) -> None:

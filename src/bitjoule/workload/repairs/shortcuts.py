@@ -51,10 +51,12 @@ def hp_downsample(edit: Edit, layers: tuple[str, ...]) -> None:
     C K P Q multiply-accumulates at 8 bits and stride^2 C P Q adds. A strided 1x1 convolution keeps its
     weights and loses its stride to the pool; slices and zero channels are replaced.
     """
+    blocks = 0
     for name in [node.name for node in edit.nodes.values() if is_residual_add(edit, node)]:
         block = block_of(edit, edit.nodes[name], layers)
         if block is None or edit.shape(block.way[0]) == edit.shape(block.way[-1]):
             continue
+        blocks += 1
         start, end = block.way[-1], block.way[0]
         found = [edit.nodes[tensor] for tensor in block.way if tensor in edit.nodes]
         conv = next((node for node in found if node.op == "conv" and start != node.output), None)
@@ -82,6 +84,8 @@ def hp_downsample(edit: Edit, layers: tuple[str, ...]) -> None:
         )
         edit.read(name, block.shortcut, tensor)
         edit.drop_unread()
+    if not blocks:
+        edit.notes.append("hp_downsample found no shortcut that changes shape")
 
 
 def block_of(edit: Edit, add: Node, layers: tuple[str, ...]) -> Block | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bitjoule.workload.repairs.edit import Edit
-from bitjoule.workload.repairs.sites import channel_shape, norm_of
+from bitjoule.workload.repairs.sites import channel_shape, entry, norm_of
 
 __all__ = ["learned_shift", "pre_bn"]
 
@@ -17,9 +17,10 @@ def learned_shift(edit: Edit, layers: tuple[str, ...]) -> None:
     requantization, whose threshold it moves (`workload/thresholds.py`).
     """
     for layer in layers:
-        shape = channel_shape(edit.shape(edit.nodes[layer].inputs[0]))
+        begin = entry(edit, layer)
+        shape = channel_shape(edit.shape(edit.nodes[begin].inputs[0]))
         value = edit.constant(f"{layer}.shift", shape, 0.0)
-        edit.precede(layer, "add", f"{layer}.shifted", {"before_sign": True}, others=(value,))
+        edit.precede(begin, "add", f"{layer}.shifted", {"before_sign": True}, others=(value,))
 
 
 def pre_bn(edit: Edit, layers: tuple[str, ...]) -> None:
@@ -30,7 +31,8 @@ def pre_bn(edit: Edit, layers: tuple[str, ...]) -> None:
         behind = norm_of(edit, edit.nodes[layer].output)
         if behind is not None:
             edit.remove(behind.name)
-        channels = edit.shape(edit.nodes[layer].inputs[0])[1]
+        begin = entry(edit, layer)
+        channels = edit.shape(edit.nodes[begin].inputs[0])[1]
         norm = {"weight": (channels,), "bias": (channels,)}
         attributes = {"features": channels, "eps": EPS, "before_sign": True}
-        edit.precede(layer, "batch_norm", f"{layer}.pre_bn", attributes, norm)
+        edit.precede(begin, "batch_norm", f"{layer}.pre_bn", attributes, norm)

@@ -13,6 +13,7 @@ __all__ = [
     "behind_shortcut",
     "binary_layers",
     "channel_shape",
+    "entry",
     "is_residual_add",
     "norm_of",
     "source",
@@ -46,9 +47,17 @@ def is_residual_add(edit: Edit, node: Node | None) -> bool:
     return node is not None and node.op == "add" and len(edit.operands(node)) > 1
 
 
+def entry(edit: Edit, layer: str) -> str:
+    """The node that begins a layer: a padding of its own before it, else the layer."""
+    node = edit.producer(edit.nodes[layer].inputs[0])
+    pads = node.attributes.get("pads") if node is not None and node.op == "pad" else None
+    alone = node is not None and edit.only_reader(node.output) is not None
+    return node.name if node is not None and alone and isinstance(pads, tuple) and len(pads) == 4 else layer
+
+
 def source(edit: Edit, layer: str) -> str:
-    """The tensor a binary layer reads, before the shift and the norm that repairs put before its sign."""
-    tensor = edit.nodes[layer].inputs[0]
+    """The tensor a binary layer reads, before its padding and what repairs put before its sign."""
+    tensor = edit.nodes[entry(edit, layer)].inputs[0]
     node = edit.producer(tensor)
     while node is not None and node.attributes.get("before_sign"):
         tensor = node.inputs[0]
