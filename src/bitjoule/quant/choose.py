@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bitjoule.formats import TensorFormat
+from bitjoule.quant.apot import ApotQuantizer
 from bitjoule.quant.binary import BinaryQuantizer
 from bitjoule.quant.config import Method, QuantizerConfig, Role
+from bitjoule.quant.deepshift import DeepShiftPsQuantizer, DeepShiftQQuantizer
 from bitjoule.quant.dorefa import DorefaQuantizer
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.float_cast import FloatCastQuantizer
+from bitjoule.quant.inq import InqQuantizer
 from bitjoule.quant.lsq import LsqQuantizer
+from bitjoule.quant.lsq_plus import LsqPlusQuantizer
 from bitjoule.quant.moons import MoonsQuantizer
 from bitjoule.quant.pact import PactQuantizer
 from bitjoule.quant.ste import SteQuantizer
+from bitjoule.quant.sva import SvaQuantizer
+from bitjoule.quant.tqt import TqtQuantizer
+from bitjoule.quant.twn import TwnQuantizer
 from bitjoule.workload.assign import QuantPoint
 from bitjoule.workload.graph import Node
 
@@ -25,6 +32,14 @@ METHODS: Mapping[Method, type[FakeQuantizer]] = {
     "dorefa": DorefaQuantizer,
     "pact": PactQuantizer,
     "lsq": LsqQuantizer,
+    "lsq+": LsqPlusQuantizer,
+    "tqt": TqtQuantizer,
+    "apot": ApotQuantizer,
+    "deepshift_q": DeepShiftQQuantizer,
+    "deepshift_ps": DeepShiftPsQuantizer,
+    "inq": InqQuantizer,
+    "sva": SvaQuantizer,
+    "twn": TwnQuantizer,
     "binary": BinaryQuantizer,
     "float_cast": FloatCastQuantizer,
 }
@@ -38,8 +53,21 @@ def natural_method(tensor_format: TensorFormat, role: Role) -> Method:
     >>> natural_method(parse_tensor_format("MOONS4"), "weight")
     'moons'
     """
-    order: tuple[Method, ...] = ("moons", "float_cast", "binary", "lsq", "dorefa", "ste")
+    order: tuple[Method, ...] = (
+        "moons",
+        "float_cast",
+        "binary",
+        "lsq",
+        "dorefa",
+        "sva",
+        "deepshift_q",
+        "inq",
+        "apot",
+        "ste",
+    )
     for method in order:
+        if method == "apot" and "APOT" not in tensor_format.format.name:
+            continue  # it trains plain powers of two too, but is natural for none
         if METHODS[method].accepts(tensor_format, role):
             return method
     raise ValueError(

@@ -108,9 +108,9 @@ class QuantizerConfig:
         of `binary` weights: times the mean absolute weight of each output channel (ReActNet) instead of 1.
     normalize
         of `binary` weights, before the sign: `center` subtracts the mean of each output channel,
-        `standardize` divides by the deviation as well. `xnor` and `libra` are recipes of their own: centred over
-        the input channels, clamped and times the mean magnitude (XNOR-Net); standardized and times a power of two
-        (IR-Net).
+        `standardize` divides by the deviation as well. `xnor` and `libra` are recipes of their own: centred
+        over the input channels, clamped and times the mean magnitude (XNOR-Net); standardized and times a
+        power of two (IR-Net).
     detach_stats
         of `apot` weights: mean and deviation carry no gradient (the code for CIFAR; without: for ImageNet).
     freeze_oscillations, dampen_oscillations

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
+from bitjoule.quant.oscillations import OscillatingWeights
 from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient, scale_axis, sum_product
 
 __all__ = ["LearnedStep", "LsqQuantizer"]
@@ -57,7 +58,7 @@ class LearnedStep(torch.autograd.Function):
         return dv.to(v.dtype), ds, None, None, None
 
 
-class LsqQuantizer(FakeQuantizer):
+class LsqQuantizer(OscillatingWeights, FakeQuantizer):
     """LSQ for weights and activations; `scale` is the learned parameter.
 
     >>> from bitjoule.formats import parse_tensor_format
@@ -76,6 +77,7 @@ class LsqQuantizer(FakeQuantizer):
     def setup(self) -> None:
         self.bounds = Bounds.of(self.tensor_format.format.min_level, self.tensor_format.format.max_level)
         self.scale = nn.Parameter(torch.ones(self.scale_shape), requires_grad=self.config.learn_scale)
+        self.setup_oscillations()
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:

@@ -16,37 +16,48 @@ from torch import Tensor
 from bitjoule.formats import TensorFormat
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
+from bitjoule.quant.level_set import LevelSet
 from bitjoule.quant.observers import extremes, moving_average, scale_of_range
 from bitjoule.quant.uniform import Bounds, grid_, pass_inside, quotient, scale_axis
 
 __all__ = ["SteQuantizer", "StraightThrough"]
 
-TRAINABLE = re.compile(r"INT([2-9]|1[0-6])(_NARROW)?|UINT([1-9]|1[0-6])|TERNARY")
+INTEGERS = re.compile(r"INT([2-9]|1[0-6])(_NARROW)?|UINT([1-9]|1[0-6])|TERNARY")
+LEVEL_SETS = re.compile(r"U?POT[2-7].*|U?APOT[2-7]|SPOT[1-4].*|MIDRISE[1-8]")
 
 
 class StraightThrough(torch.autograd.Function):
-    """The formulas above; `zero_point` is None where the Format has none."""
+    """The formulas above; `zero_point` is None where the Format has none, `levels` where R is to integers."""
 
     @staticmethod
     def forward(
-        ctx: Any, v: Tensor, scale: Tensor, zero_point: Tensor | None, bounds: Bounds, axis: int
+        ctx: Any,
+        v: Tensor,
+        scale: Tensor,
+        zero_point: Tensor | None,
+        bounds: Bounds,
+        axis: int,
+        levels: LevelSet | None = None,
     ) -> Tensor:
         ctx.bounds, ctx.axis = bounds, axis
         ctx.save_for_backward(v, scale, zero_point)
         s = scale_axis(scale, v.dim(), axis)
         u = quotient(v, s)
+        if levels is not None:
+            return levels.nearest(u).mul_(s).to(v.dtype)
         if zero_point is None:
             return grid_(u, bounds.low, bounds.high).mul_(s).to(v.dtype)
         z = scale_axis(zero_point, v.dim(), axis)
         return u.round_().add_(z).clamp_(bounds.low, bounds.high).sub_(z).add_(0.0).mul_(s).to(v.dtype)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         v, scale, zero_point = ctx.saved_tensors
         u = quotient(v, scale_axis(scale, v.dim(), ctx.axis))
         if zero_point is not None:
             u.add_(scale_axis(zero_point, v.dim(), ctx.axis))
-        return pass_inside(g.to(u.dtype), u, ctx.bounds.outer(u.dtype)).to(v.dtype), None, None, None, None
+        dv = pass_inside(g.to(u.dtype), u, ctx.bounds.outer(u.dtype)).to(v.dtype)
+        return dv, None, None, None, None, None
 
 
 class SteQuantizer(FakeQuantizer):
@@ -61,8 +72,8 @@ class SteQuantizer(FakeQuantizer):
 
     method = "ste"
     trains = (
-        "INT2 to INT16 (also _NARROW), UINT1 to UINT16 and TERNARY with any kind of scale, "
-        "weights per tensor or channel, activations also with +zp"
+        "INT2 to INT16 (also _NARROW), UINT1 to UINT16, TERNARY, POT, UPOT, APOT, UAPOT, SPOT and MIDRISE "
+        "with any kind of scale, weights per tensor or channel, integer activations also with +zp"
     )
 
     scale: Tensor
@@ -72,6 +83,8 @@ class SteQuantizer(FakeQuantizer):
 
     def setup(self) -> None:
         self.bounds = Bounds.of(self.tensor_format.format.min_level, self.tensor_format.format.max_level)
+        integer = INTEGERS.fullmatch(self.tensor_format.format.name)
+        self.levels = None if integer else LevelSet(self.tensor_format.format)
         first = 1.0 if self.config.scale is None else self.config.scale
         for key, value in (("scale", first), ("zero_point", 0.0), ("low", 0.0), ("high", 0.0)):
             self.register_buffer(key, torch.full(self.scale_shape, value))
@@ -80,8 +93,9 @@ class SteQuantizer(FakeQuantizer):
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
         scaling = tensor_format.scaling
         granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
+        name = tensor_format.format.name
         return (
-            TRAINABLE.fullmatch(tensor_format.format.name) is not None
+            (INTEGERS.fullmatch(name) or LEVEL_SETS.fullmatch(name)) is not None
             and scaling.granularity in granularities
             and not (role == "weight" and scaling.zero_point)
         )
@@ -99,7 +113,7 @@ class SteQuantizer(FakeQuantizer):
         if self.training and self.config.range != "fixed":
             self._observe(x.detach())
         zero_point = self.zero_point if self.tensor_format.scaling.zero_point else None
-        return StraightThrough.apply(x, self.scale, zero_point, self.bounds, self.axis)  # type: ignore[no-any-return, no-untyped-call]
+        return StraightThrough.apply(x, self.scale, zero_point, self.bounds, self.axis, self.levels)  # type: ignore[no-any-return, no-untyped-call]
 
     @torch.no_grad()
     def _observe(self, x: Tensor) -> None:
