@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from bitjoule.cli.cache import cache_app
-from bitjoule.cli.catalogue import data_app, formats_app, hardware_app, networks
+from bitjoule.cli.catalogue import data_app, hardware_app, networks
 from bitjoule.cli.doctor import doctor
 from bitjoule.cli.energy import energy
+from bitjoule.cli.formats import formats_app
 from bitjoule.cli.map import map_layers
 from bitjoule.cli.studies import compare, front, report, search
 from bitjoule.cli.timeloop import timeloop_app

@@ -1,4 +1,4 @@
-"""`bitjoule hardware`, `formats`, `data`, `networks`: what there is, and whether a file is sound."""
+"""`bitjoule hardware`, `data`, `networks`: what there is, and whether a file is sound."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from bitjoule.cli.output import (
     speaking,
 )
 
-__all__ = ["data_app", "formats_app", "hardware_app", "networks"]
+__all__ = ["data_app", "hardware_app", "networks"]
 
 hardware_app = typer.Typer(no_args_is_help=True, help="Hardware descriptions: list, show, check, scale.")
-formats_app = typer.Typer(no_args_is_help=True, help="Number formats: list, show.")
 data_app = typer.Typer(no_args_is_help=True, help="Datasets: list the kinds, index a folder.")
 
 
@@ -123,54 +122,6 @@ def hardware_scale(
         writer = YAML()
         writer.default_flow_style = False
         writer.dump(document, sys.stdout)
-
-
-@formats_app.command("list")
-def formats_list(
-    as_json: JsonOption = False, verbose: VerboseOption = False, no_color: NoColorOption = False
-) -> None:
-    """Every family with its range of names."""
-    with speaking(verbose=verbose):
-        from bitjoule.formats import describe, parse_format, registered_formats
-
-        described = [describe(parse_format(str(name))) for name in registered_formats()]
-        if as_json:
-            print_json("formats list", {"formats": described})
-            return
-        columns = {
-            "format": "left",
-            "bits": "right",
-            "kind": "left",
-            "levels": "right",
-            "min": "right",
-            "max": "right",
-        }
-        rows: list[tuple[object, ...]] = [
-            (f["name"], f["bits"], f["kind"], "-" if f["levels"] is None else f["levels"], f["min"], f["max"])
-            for f in described
-        ]
-        print_table("number formats", columns, rows, no_color=no_color)
-
-
-@formats_app.command("show")
-def formats_show(
-    name: Annotated[str, typer.Argument(help="A format such as INT4_NARROW or UINT4.")],
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Levels, codes and hardware traits of one format."""
-    with speaking(verbose=verbose):
-        from bitjoule.formats import describe, parse_format
-
-        format_ = parse_format(name)
-        described = describe(format_)
-        if as_json:
-            print_json("formats show", {"format": described})
-            return
-        for key, value in described.items():
-            print(f"{key}: {value}")
-        if format_.kind in ("integer", "levels") and format_.bits <= 8:
-            print("levels:", " ".join(f"{level:g}" for level in format_.levels()))
 
 
 @data_app.command("list")
