@@ -67,7 +67,7 @@ class PartlyFixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, w: Tensor, fixed: Tensor, held: Tensor) -> Tensor:
         ctx.save_for_backward(fixed)
-        return torch.where(fixed, held.to(w.dtype), w)
+        return torch.empty_like(w).copy_(torch.where(fixed, held.to(w.dtype), w))  # in the layout of w
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
@@ -120,6 +120,9 @@ class InqQuantizer(FakeQuantizer):
 
     def _rounded(self, x: Tensor) -> Tensor:
         return self.levels.nearest(quotient(x, self.scale)).mul_(self.scale).to(x.dtype)
+
+    def scale_now(self) -> Tensor:
+        return self.scale
 
     @property
     def follows_training(self) -> bool:

@@ -101,16 +101,13 @@ class LevelSet(nn.Module):
 
     def nearest(self, u: Tensor) -> Tensor:
         """The level of every element of `u` (float32 or float64), as floats; NaN for NaN."""
+        if u.dim() == 4 and not u.is_contiguous() and u.is_contiguous(memory_format=torch.channels_last):
+            return self.nearest(u.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # look up in the order of memory
         if self.tabled:
             inside = u.clamp(0.0, self.high)
             index = (inside * 2).to(torch.int32).clamp_(min=0)
-            table = self.table.to(u.dtype)
-            if u.dim() == 4 and u.is_contiguous(memory_format=torch.channels_last):
-                index = index.permute(0, 2, 3, 1)
-                found = table.index_select(0, index.reshape(-1)).view(index.shape).permute(0, 3, 1, 2)
-            else:
-                found = table.index_select(0, index.reshape(-1)).view(index.shape)
+            found = self.table.to(u.dtype).index_select(0, index.reshape(-1)).view(u.shape)
             return found.add_(inside.mul_(0.0))  # NaN stays NaN
         begins = self.begins64 if u.dtype == torch.float64 else self.begins32
-        found = self.levels.to(u.dtype)[torch.bucketize(u, begins, right=True)]
+        found = self.levels.to(u.dtype)[torch.bucketize(u.contiguous(), begins, right=True)]
         return torch.where(u == u, found, u)

@@ -25,7 +25,7 @@ class Held(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, approximation: Tensor) -> Tensor:
-        return approximation.to(w.dtype).clone(memory_format=torch.preserve_format)
+        return torch.where(w == w, approximation.to(w.dtype), w)  # NaN stays NaN
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
