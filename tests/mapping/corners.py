@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 
 from bitjoule.mapping.accelerator import Accelerator, Axis, StorageLevel
 from bitjoule.mapping.evaluate import Mode
@@ -120,13 +119,6 @@ def corner_case(seed: int) -> Case:
     count = draw.choice((2, 3, 3, 4, 4, 5))
     levels = tuple(_level(draw, i, i == count - 1, mode, present) for i in range(count))
     units = math.prod(level.fanout for level in levels)
-    whole = [
-        math.prod(outer.fanout for outer in levels[i + 1 :]) % level.cluster == 0
-        for i, level in enumerate(levels)
-    ]
-    levels = tuple(
-        level if full else replace(level, cluster=1) for level, full in zip(levels, whole, strict=True)
-    )
     accelerator = Accelerator(
         f"corner{seed}",
         levels,

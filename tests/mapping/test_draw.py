@@ -83,7 +83,7 @@ def test_a_gap_is_said() -> None:
     problem, dims, *_ = GOLDEN[3]
     cut = replace(solve(problem, toy(dims)), optimal=False, gap=0.031)
     assert certificate(cut).startswith(
-        "not proven (energy): at most 3.1 % above the optimum, the time limit came first; "
+        "not proven (energy): at most 3.1 % above the optimum, the search was cut short; "
     )
 
 

@@ -90,7 +90,9 @@ def test_constraints_leave_the_best_of_what_they_permit() -> None:
         present = [dim for dim, bound in zip(DIMS, case.problem.bounds, strict=True) if bound > 1]
         name = draw.choice(names)
         kept = case.accelerator.level(name)
-        fixed = {} if kept.fixed_temporal else {name: {draw.choice(present): draw.choice((1, 2))}}
+        looped = [dim for dim in present if dim in kept.loop_dims]
+        free = looped and not kept.fixed_temporal
+        fixed = {name: {draw.choice(looped): draw.choice((1, 2))}} if free else {}
         order = {} if kept.temporal_order else {name: tuple(draw.sample(present, len(present)))}
         most = {draw.choice(names): {draw.choice(present): draw.choice((1, 2, 3))}}
         options = SpaceOptions(fixed=fixed, most=most, order=order)

@@ -109,7 +109,7 @@ def certificate(result: MappingResult) -> str:
         return f"proven optimal ({result.objective}): bound = value, {looked}"
     return (
         f"not proven ({result.objective}): at most {100 * result.gap:.2g} % above the optimum, "
-        f"the time limit came first; {looked}"
+        f"the search was cut short; {looked}"
     )
 
 

@@ -74,8 +74,6 @@ def frame_of(
     levels = accelerator.levels
     count = len(levels)
     widest = math.prod(max(a, b) for a, b in zip(problem.stride, problem.dilation, strict=True))
-    if problem.macs * widest**2 * 4 > LIMIT:
-        raise ValueError(f"layer {problem.name!r}: {problem.macs} MACs are too many for exact 62-bit counts")
     packing = packing_of(accelerator, mode)
     native = mode == "native"
     bits = {
@@ -100,6 +98,9 @@ def frame_of(
     ratios = [[_ratio(bits[t], level.word_bits, packing) for t in TENSORS] for level in levels]
     psums = [_ratio(psum, level.word_bits, packing) for level in levels]
     blocks = [Fraction(level.width_bits, level.word_bits * level.cluster) for level in levels]
+    widening = max(a for row in (*ratios, psums) for a, _ in row) * max(block.denominator for block in blocks)
+    if problem.macs * widest**2 * 4 * widening > LIMIT:
+        raise ValueError(f"layer {problem.name!r}: {problem.macs} MACs are too many for exact 62-bit counts")
     track, bandwidth = _tracked(problem, accelerator, keeps, ratios, psums, widest) if limited else ({}, [])
     level = np.full((count, FRAME_COLUMNS), -1, np.int64)
     level[:, CAPACITY] = [-1 if entry.words is None else entry.words for entry in levels]
@@ -153,7 +154,11 @@ def _tracked(
             )
             words[tensor] = -(-a // b) * inside * (widest if tensor == "inputs" else 1)
         read = sum(words[t] for t in keeps[index])
-        written = read + (words["outputs"] if "outputs" in keeps[index] else 0.0)
+        if level.charge_drain and "outputs" in keeps[index]:
+            read += words["outputs"]
+        written = sum(words[t] for t in keeps[index]) + (
+            words["outputs"] if "outputs" in keeps[index] else 0.0
+        )
         rate = problem.macs_per_cycle
         if all(
             limit is None or need * rate <= limit for limit, need in zip(limits, (read, written), strict=True)
@@ -175,7 +180,9 @@ def spread_of(problem: Problem, accelerator: Accelerator, entry: SpatialAssignme
     above = np.ones(count, np.int64)
     for index in range(count - 2, -1, -1):
         above[index] = above[index + 1] * per_level[index + 1]
-    existing = np.array([accelerator.total_instances(i) // level.cluster for i, level in enumerate(levels)])
+    existing = np.array(
+        [-(-accelerator.total_instances(i) // level.cluster) for i, level in enumerate(levels)]
+    )
     distinct = np.ones((3, count), np.int64)
     distinct[0] = sp[:, _RELEVANT["weights"]].prod(axis=1)
     distinct[2] = sp[:, _RELEVANT["outputs"]].prod(axis=1)

@@ -115,13 +115,15 @@ class Incumbent:
         self.objective: Objective = objective
         self.goal = goal
         self.stages: Stages = stages_of(accelerator)
-        leaking = any(level.leak_pj_per_cycle for level in accelerator.levels) or bool(
-            accelerator.mac_leak_pj_per_cycle
+        limits = any(
+            (level.read_words_per_cycle, level.write_words_per_cycle) != (None, None)
+            for level in accelerator.levels
         )
-        self.limited = leaking or goal.objective != ENERGY or goal.cap >= 0
+        # cycles are part of every objective: at equal energy the fewest are asked for
+        self.limited = limits
         self.best: tuple[Candidate, NDArray[np.int64], NDArray[np.int64]] | None = None
         self.hard = 0
-        self.labels = self.evaluated = self.bounded = self.dominated = self.skipped = 0
+        self.labels = self.evaluated = self.bounded = self.dominated = self.skipped = self.too_large = 0
 
     def candidates(self, problem: Problem, assignments: Iterable[SpatialAssignment]) -> Iterator[Candidate]:
         """Every keep set with every spatial assignment, bounded by what the MAC units must fetch."""
@@ -245,7 +247,8 @@ class Incumbent:
 
     def _merge(self, candidate: Candidate, outcome: _Outcome, *, complete: bool) -> None:
         """Count what was done, and take a better nest as the incumbent."""
-        labels, bounded, dominated, evaluated, stopped = (int(n) for n in outcome.counters)
+        labels, bounded, dominated, evaluated, too_large, stopped = (int(n) for n in outcome.counters)
+        self.too_large += too_large
         self.labels += labels
         self.bounded += bounded
         self.dominated += dominated
@@ -276,27 +279,37 @@ class Incumbent:
         mapping = self._mapping(candidate, nodes, orders)
         evaluation = evaluate(candidate.problem, mapping, self.accelerator, mode=self.mode)
         objective = self.objective
-        value = objective_value(objective, evaluation.energy_pj, evaluation.latency_cycles)
-        expected = float(self.goal.value_cycles) if objective == "latency" else self.goal.value
-        if evaluation.violations or not math.isclose(value, expected, rel_tol=TOLERANCE):
+        energy, cycles = evaluation.energy_pj, evaluation.latency_cycles
+        value = objective_value(objective, energy, cycles)
+        priced = value if objective == "edp" else energy
+        same = math.isclose(priced, self.goal.value, rel_tol=TOLERANCE) and cycles == self.goal.value_cycles
+        if evaluation.violations or not same:
             raise AssertionError(
-                f"layer {problem.name!r}: the search priced its mapping {expected}, the reference {value} "
+                f"layer {problem.name!r}: the search priced its mapping {self.goal.value} at "
+                f"{self.goal.value_cycles} cycles, the reference {priced} at {cycles} "
                 f"({'; '.join(evaluation.violations) or 'valid'}); please report this"
             )
         waiting = [entry.bound for entry in candidates if not entry.done]
         bound = min([value, *waiting])
+        # at the least latency another candidate of as few cycles may still take less energy
+        proven = not waiting or (bound >= value if objective != "latency" else min(waiting) > value)
         return MappingResult(
             problem=candidate.problem,
             mapping=mapping,
             evaluation=evaluation,
             energy_pj=evaluation.energy_pj,
             latency_cycles=evaluation.latency_cycles,
-            optimal=not waiting or bound >= value,
+            optimal=proven,
             bound=bound,
             gap=(value - bound) / bound if bound else 0.0,
             objective=objective,
             evaluated=self.evaluated,
-            pruned={"bound": self.bounded, "dominated": self.dominated, "assignments": self.skipped},
+            pruned={
+                "bound": self.bounded,
+                "dominated": self.dominated,
+                "assignments": self.skipped,
+                "capacity": self.too_large,
+            },
             space_size=size,
             seconds=seconds,
             padding_macs=candidate.problem.macs - problem.macs,

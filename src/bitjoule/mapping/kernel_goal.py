@@ -40,13 +40,21 @@ def value_of(goal: Goal, energy: float, cycles: int) -> float:
 
 @njit(cache=True, error_model="numpy")
 def cannot_win(goal: Goal, energy: float, cycles: int) -> bool:
-    """Is a nest of at least this energy and these cycles no better than the incumbent?"""
+    """Is a nest of at least this energy and these cycles no better than the incumbent?
+
+    Of equal energies the one of fewer cycles is better.
+    """
     if goal.cap >= 0 and cycles > goal.cap:
         return True
-    value = value_of(goal, energy, cycles)
+    if goal.value == np.inf:
+        return False
     if goal.objective == LATENCY and cycles != goal.value_cycles:
         return bool(cycles > goal.value_cycles)
-    return bool(value >= goal.value - ROUNDING * abs(goal.value)) if goal.value < np.inf else False
+    value = value_of(goal, energy, cycles)
+    rounding = ROUNDING * abs(goal.value)
+    if goal.objective == ENERGY and abs(value - goal.value) <= rounding:
+        return bool(cycles >= goal.value_cycles)
+    return bool(value >= goal.value - rounding)
 
 
 @njit(cache=True, error_model="numpy")

@@ -147,7 +147,8 @@ def stage_bounds(
     """Least cost of what is born at a tile after a stage and of all stages outside, and of the outside alone.
 
     Both [stage, node], infinite where the tile fits no level of the stage, no nest can have it, or none that
-    has it can beat the incumbent of `goal`. `base`: least cost of what is born before the first stage.
+    has it can beat the incumbent of `goal`; then how many tiles fit no level. `base`: least cost of what is
+    born before the first stage.
     `shared`: the `outer_table` of the last stage but one (empty: none), with `place[d, i]` what the i-th
     divisor adds to the index there. `thorough`: ask `inside_bound` too, which costs more and finds more.
     """
@@ -159,6 +160,7 @@ def stage_bounds(
     spread = np.ones(f.child.shape[0], np.int64)
     state = np.zeros(f.child.shape[0], np.int64)
     nothing = np.zeros(0, np.int64)
+    too_large = 0
     for back in range(count):
         s = count - 1 - back
         from_table = shared.size > 0 and s == count - 2
@@ -184,14 +186,16 @@ def stage_bounds(
                 with_tile[s, node] = outside[s, node] + _born_bound(
                     f, x, stages, s, tile, partial, fills, spread, state, nothing
                 )
-            if with_tile[s, node] < np.inf and s < count - 1:
+            if with_tile[s, node] == np.inf:
+                too_large += outside[s, node] < np.inf
+            elif s < count - 1:
                 if cannot_win(goal, base + with_tile[s, node], goal.cycles):
                     with_tile[s, node] = np.inf
                 elif thorough and s > 0:
                     inside = inside_bound(f, x, stages.first[0], stages.last[s], tile, partial, nothing)
                     if cannot_win(goal, base + outside[s, node] + inside, goal.cycles):
                         with_tile[s, node] = np.inf
-    return with_tile, outside
+    return with_tile, outside, too_large
 
 
 @njit(cache=True, error_model="numpy")

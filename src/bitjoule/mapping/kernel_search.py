@@ -35,16 +35,18 @@ from bitjoule.mapping.kernel_labels import (
 from bitjoule.mapping.kernel_lattice import Lattice, Stages, stage_bounds
 from bitjoule.mapping.kernel_orders import MAX_ORDERS, loop_orders, order_code
 from bitjoule.mapping.kernel_step import finish, start
+from bitjoule.mapping.kernel_tiles import fits
 
-__all__ = ["BOUNDED", "COMPLETE", "DOMINATED", "GIVEN_UP", "LABELS", "search_spread"]
+__all__ = ["BOUNDED", "COMPLETE", "DOMINATED", "GIVEN_UP", "LABELS", "TOO_LARGE", "search_spread"]
 
 LABELS = 0
 BOUNDED = 1
 DOMINATED = 2
 COMPLETE = 3
-GIVEN_UP = 4
-"""Counters: labels kept, dropped by their bound, made needless by others, complete nests priced; 1 if given
-up."""
+TOO_LARGE = 4
+GIVEN_UP = 5
+"""Counters: labels kept, dropped by their bound, made needless by others, complete nests priced, tiles that
+fit no level; 1 if given up."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -124,7 +126,7 @@ def search_spread(
     of the assignment, counters).
     """
     count = stages.first.size
-    counters = np.zeros(5, np.int64)
+    counters = np.zeros(6, np.int64)
     best_nodes = np.zeros(count, np.int64)
     best_orders = np.zeros(count, np.int64)
     best_energy, best_cycles, found = 0.0, 0, False
@@ -140,11 +142,15 @@ def search_spread(
     row[ORIGIN], row[PARTIAL], row[NEXT], row[ALIVE] = -1, partial, -1, 1
     wide = HEAD + children
     start(f, x, row[HEAD:wide], row[wide : wide + children], row[begin - children : begin])
-    energy, fits = extend(f, x, 0, stages.lead - 1, ones, ones, np.arange(8), row)
-    if not fits:
+    energy, fit = extend(f, x, 0, stages.lead - 1, ones, ones, np.arange(8), row)
+    for level in range(stages.lead):
+        fit = fit and fits(f, x, level, ones, False)
+    if not fit:
         return found, best_energy, best_cycles, best_nodes, best_orders, np.inf, counters
     root = energy + _open(f, x, stages.lead - 1, ones, row, nothing)
-    with_tile, outside = stage_bounds(f, x, stages, lattice, goal, root, partial, shared, place, thorough)
+    with_tile, outside, counters[TOO_LARGE] = stage_bounds(
+        f, x, stages, lattice, goal, root, partial, shared, place, thorough
+    )
     root += _least_first(stages, lattice, with_tile)
     if root == np.inf or cannot_win(goal, root, goal.cycles):
         counters[BOUNDED] += 1
@@ -192,13 +198,14 @@ def search_spread(
                     return found, best_energy, best_cycles, best_nodes, best_orders, root, counters
                 for o in range(many):
                     row[:] = rows[label]
-                    energy, fits = extend(f, x, first, last, before, after, orders[o], row)
+                    energy, fit = extend(f, x, first, last, before, after, orders[o], row)
                     energy += values[label, COST]
-                    if not fits:
+                    if not fit:
+                        counters[TOO_LARGE] += 1
                         continue
                     if s == count - 1:
                         counters[COMPLETE] += 1
-                        added, row[PARTIAL], row[FINAL], fits = finish(
+                        added, row[PARTIAL], row[FINAL], fit = finish(
                             f,
                             x,
                             row[HEAD : HEAD + children],
@@ -210,7 +217,7 @@ def search_spread(
                         )
                         energy += added
                         took = cycles_of(goal, f.bandwidth, row[begin:])
-                        if not fits or cannot_win(goal, energy, took):
+                        if not fit or cannot_win(goal, energy, took):
                             continue
                         found, best_energy, best_cycles = True, energy, took
                         goal = Goal(
@@ -219,7 +226,7 @@ def search_spread(
                             goal.cycles,
                             goal.leak_pj,
                             goal.constant_pj,
-                            value_of(goal, energy, took),
+                            min(goal.value, value_of(goal, energy, took)),
                             took,
                         )
                         best_nodes[s], best_orders[s] = node, order_code(orders[o])

@@ -11,7 +11,7 @@ from bitjoule.mapping.problem import Problem
 
 __all__ = ["MAPPER_VERSION", "MappingResult", "Objective", "objective_value"]
 
-MAPPER_VERSION = 1
+MAPPER_VERSION = 2
 """Rises when results can change; part of the key of remembered mappings."""
 
 Objective = Literal["energy", "edp", "latency"]

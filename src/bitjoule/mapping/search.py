@@ -26,7 +26,22 @@ from bitjoule.mapping.space import (
 )
 from bitjoule.workload import Layer
 
-__all__ = ["MAPPER_VERSION", "MappingResult", "Objective", "best_mapping", "pareto_mappings", "solve"]
+__all__ = [
+    "MAPPER_VERSION",
+    "MappingResult",
+    "NoFasterMapping",
+    "Objective",
+    "best_mapping",
+    "pareto_mappings",
+    "solve",
+]
+
+LEAST_TIME_S = 0.1
+"""What a mapping of a front gets at least, however little time is left."""
+
+
+class NoFasterMapping(ValueError):
+    """No mapping keeps to the latency cap."""
 
 
 def best_mapping(
@@ -76,7 +91,10 @@ def solve(
 
     Raises:
         InfeasibleMapping: nothing fits.
-        ValueError: an unknown objective, or a cap with another objective than energy.
+        NoFasterMapping: no mapping keeps to the latency cap.
+        TimeoutError: none was found within the time limit.
+        ValueError: an unknown objective, a cap with another objective than energy, constraints that nothing
+        meets.
     """
     began = time.perf_counter()
     if objective not in ("energy", "edp", "latency"):
@@ -91,6 +109,8 @@ def solve(
         )
     if latency_cap_cycles is not None and (objective != "energy" or latency_cap_cycles < 1):
         raise ValueError("latency_cap_cycles is a number of cycles >= 1 and goes with objective='energy'")
+    if time_limit_s is not None and not (math.isfinite(time_limit_s) and time_limit_s > 0):
+        raise ValueError(f"time_limit_s must be a finite number of seconds > 0, not {time_limit_s!r}")
     options = space or SpaceOptions()
     hardware = constrained(accelerator, options)
     problems = padded_problems(problem, hardware) if options.imperfect == "pad" else (problem,)
@@ -116,7 +136,7 @@ def _nothing(
     if isinstance(reason, InfeasibleMapping):
         return reason
     if cap is not None:
-        return ValueError(
+        return NoFasterMapping(
             f"layer {problem.name!r} on {hardware.name}: no mapping takes at most {cap} cycles; raise "
             "latency_cap_cycles, or ask objective='latency' for the least"
         )
@@ -136,23 +156,33 @@ def pareto_mappings(
     """All mappings of which no other has less energy and no more cycles, or fewer cycles and no more energy.
 
     From the least energy downwards in cycles: each is the cheapest among those that are faster than the last.
+    A time limit ends the front early; each result says whether it is proven.
 
     Raises:
         InfeasibleMapping: nothing fits.
+        TimeoutError: the time limit came before the first mapping.
     """
     problem = problem_of(layer, hardware, mode=mode)
     accelerator = accelerator_of(hardware)
-    fastest = solve(problem, accelerator, mode=mode, objective="latency", space=space)
+    deadline = math.inf if time_limit_s is None else time.perf_counter() + time_limit_s
     found: list[MappingResult] = []
     cap: int | None = None
-    began = time.perf_counter()
-    while cap is None or cap >= fastest.latency_cycles:
-        left = None if time_limit_s is None else max(0.1, time_limit_s - (time.perf_counter() - began))
-        result = solve(
-            problem, accelerator, mode=mode, latency_cap_cycles=cap, space=space, time_limit_s=left
-        )
+    while True:
+        left = deadline - time.perf_counter()
+        if found and left <= 0:
+            return tuple(found)
+        limit = None if left == math.inf else max(left, LEAST_TIME_S)
+        try:
+            result = solve(
+                problem, accelerator, mode=mode, latency_cap_cycles=cap, space=space, time_limit_s=limit
+            )
+        except (NoFasterMapping, TimeoutError):
+            if not found:
+                raise
+            return tuple(found)
         while found and result.energy_pj <= found[-1].energy_pj:
             found.pop()
         found.append(result)
+        if result.latency_cycles == 1:
+            return tuple(found)
         cap = result.latency_cycles - 1
-    return tuple(found)

@@ -89,10 +89,12 @@ class SpatialAssignment:
 
 
 def constrained(accelerator: Accelerator, options: SpaceOptions) -> Accelerator:
-    """The hardware with the user's constraints added to its own.
+    """The hardware with the user's constraints added to its own, which they only narrow.
 
     Raises:
-        ValueError: a level that the hardware does not have.
+        ValueError: a level that the hardware does not have, a factor fixed where the dimension may not
+        iterate
+            or fixed to another by the hardware, an order that contradicts the hardware's.
     """
     names = [level.name for level in accelerator.levels]
     for asked in (options.fixed, options.most, options.order):
@@ -101,15 +103,34 @@ def constrained(accelerator: Accelerator, options: SpaceOptions) -> Accelerator:
                 raise ValueError(f"{accelerator.name} has no level {name!r} (has: {', '.join(names)})")
 
     def narrowed(level: StorageLevel) -> StorageLevel:
-        fixed = {**dict(level.fixed_temporal), **options.fixed.get(level.name, {})}
+        fixed = dict(level.fixed_temporal)
+        for dim, factor in options.fixed.get(level.name, {}).items():
+            if fixed.get(dim, factor) != factor:
+                raise ValueError(
+                    f"{accelerator.name} fixes {dim} at {level.name} to {fixed[dim]}, it cannot be {factor}"
+                )
+            fixed[dim] = factor
+        for dim, factor in fixed.items():
+            if factor > 1 and dim not in level.loop_dims:
+                raise ValueError(
+                    f"{dim} is fixed to {factor} at {level.name} of {accelerator.name}, where it may not "
+                    f"iterate (dims {' '.join(level.loop_dims) or 'none'})"
+                )
         most = dict(level.max_temporal)
         for dim, factor in options.most.get(level.name, {}).items():
             most[dim] = min(factor, most.get(dim, factor))
+        own, wanted = level.temporal_order, options.order.get(level.name, level.temporal_order)
+        longer, shorter = (own, wanted) if len(own) > len(wanted) else (wanted, own)
+        if longer[: len(shorter)] != shorter:
+            raise ValueError(
+                f"{accelerator.name} orders the loops of {level.name} {' '.join(own)} (innermost first), "
+                f"which {' '.join(wanted)} contradicts"
+            )
         return replace(
             level,
             fixed_temporal=tuple(sorted(fixed.items())),
             max_temporal=tuple(sorted(most.items())),
-            temporal_order=options.order.get(level.name, level.temporal_order),
+            temporal_order=longer,
         )
 
     return replace(accelerator, levels=tuple(narrowed(level) for level in accelerator.levels))
