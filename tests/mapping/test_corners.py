@@ -38,6 +38,26 @@ def test_corners() -> None:
     assert sum(check(case) for case in corner_cases(50)) >= 40
 
 
+@pytest.fixture
+def thorough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The better bounds always, against an incumbent from a poor first search."""
+    monkeypatch.setattr(incumbent, "EASY", 1)
+    monkeypatch.setattr(incumbent, "BEAM", 1)
+    monkeypatch.setattr(incumbent, "SCAN", 1)
+
+
+@pytest.mark.usefixtures("thorough")
+def test_bounds_from_outside_lose_no_optimum() -> None:
+    assert sum(check(case) for case in corner_cases(60, first=300_000)) >= 45
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("thorough")
+@pytest.mark.parametrize("batch", range(8))
+def test_bounds_from_outside_lose_no_optimum_of_many(batch: int) -> None:
+    assert sum(check(case) for case in corner_cases(400, first=400_000 + 10_000 * batch)) >= 300
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("complete")
 @pytest.mark.parametrize("batch", range(8))
