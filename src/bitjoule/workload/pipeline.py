@@ -179,8 +179,11 @@ def last_layers(graph: Graph) -> frozenset[str]:
 
 
 def is_downsample(graph: Graph, node: Node) -> bool:
-    """True for the 1x1 convolution on a shortcut: an add takes its result, its input has other readers."""
-    if node.op != "conv" or set(node.ints("kernel", 2, 1)) != {1}:
+    """True for the 1x1 convolution on a shortcut: an add takes its result, its input has other readers.
+
+    A layer that repairs were made for (`mended`) has a shortcut round it and is none.
+    """
+    if node.op != "conv" or set(node.ints("kernel", 2, 1)) != {1} or node.attributes.get("mended"):
         return False
     tensor = node.output
     while (uses := graph.consumers(tensor)) and len(uses) == 1 and graph.is_fused(uses[0][0]):

@@ -80,6 +80,8 @@ def repair_graph(graph: Graph, scheme: Scheme, names: Iterable[str]) -> Repaired
     if not missing:
         return RepairedGraph(graph)
     edit = Edit(graph, scheme.high_bits)
+    for layer in binary_layers(graph, plain):
+        edit.change(layer, {"mended": True})
     _drop_replaced_clips(edit, graph, plain)
     for name, rewriting in REWRITINGS.items():
         if name in missing:
