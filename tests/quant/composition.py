@@ -35,3 +35,45 @@ def dorefa(w: Tensor, k: int) -> Tensor:
     t = torch.tanh(w)
     m = t / (2 * t.abs().max()) + 0.5
     return 2 * straight(m, (m * n).round() / n) - 1
+
+
+def lsq_plus(x: Tensor, s: Tensor, b: Tensor, low: float, high: float) -> Tensor:
+    """Bhalgat 2020, equation 2."""
+    u = torch.clamp((x - b) / s, low, high)
+    return straight(u, u.round()) * s + b
+
+
+def tqt(v: Tensor, log2_t: Tensor, low: float, high: float, top: float) -> Tensor:
+    """Jain 2020, equations 4 to 8: round and ceil straight through, the clamp after rounding."""
+    s = 2.0 ** straight(log2_t, log2_t.ceil()) / top
+    u = v / s
+    return torch.clamp(straight(u, u.round()), low, high) * s
+
+
+def apot_weight(w: Tensor, a: Tensor, levels: Tensor) -> Tensor:
+    """Li 2020: weight normalisation, then levels (positive and negative, at most 1) under the clip; by
+    distance to every level. The gradient of w passes everywhere, as in the public code.
+    """
+    normal = (w - w.mean()) / w.std()
+    u = normal / a.detach()
+    nearest = levels[(u.clamp(-1, 1)[..., None] - levels).abs().argmin(-1)]
+    clip_part = torch.where(u.detach().abs() > 1, u.detach().sign(), nearest - u.detach())
+    return straight(normal, nearest * a.detach()) + straight(clip_part * a, torch.zeros_like(u))
+
+
+def xnor(w: Tensor) -> Tensor:
+    """jiecaoyu/XNOR-Net-PyTorch: centred over the input channels, clamped; the scale has its gradient."""
+    centred = (w - w.mean(1, keepdim=True)).clamp(-1, 1)
+    a = centred.abs().mean([1, 2, 3], keepdim=True)
+    ones = torch.where(centred >= 0, 1.0, -1.0).to(w)
+    return straight(centred, ones) * a
+
+
+def libra(w: Tensor) -> Tensor:
+    """htqin/IR-Net, binary weights."""
+    rows = w.view(w.shape[0], -1)
+    rows = (rows - rows.mean(1, keepdim=True)) / rows.std(1, keepdim=True)
+    power = torch.pow(2, rows.abs().mean(1, keepdim=True).log2().round()).detach()
+    ones = torch.where(rows >= 0, 1.0, -1.0).to(w)
+    hard = torch.nn.functional.hardtanh(rows)
+    return (straight(hard, ones) * power).view_as(w)

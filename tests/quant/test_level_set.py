@@ -7,10 +7,30 @@ import torch
 from bitjoule.formats import parse_format
 from bitjoule.quant.level_set import LevelSet, staircase
 
-NAMES = (
-    "POT4 POT6 POT4_LOG POT5_INQ POT4_DS POT4_ZF POT4_ZF_LOG UPOT4 UPOT3_LOG APOT2 APOT4 APOT7 UAPOT4 UAPOT6 "
-    "SPOT1 SPOT2 SPOT3_5 MIDRISE4 BIPOLAR TERNARY INT4 UINT4"
-).split()
+NAMES = [
+    "POT4",
+    "POT6",
+    "POT4_LOG",
+    "POT5_INQ",
+    "POT4_DS",
+    "POT4_ZF",
+    "POT4_ZF_LOG",
+    "UPOT4",
+    "UPOT3_LOG",
+    "APOT2",
+    "APOT4",
+    "APOT7",
+    "UAPOT4",
+    "UAPOT6",
+    "SPOT1",
+    "SPOT2",
+    "SPOT3_5",
+    "MIDRISE4",
+    "BIPOLAR",
+    "TERNARY",
+    "INT4",
+    "UINT4",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -112,7 +112,7 @@ class InqQuantizer(FakeQuantizer):
         self.held = torch.zeros_like(x, dtype=self.scale.dtype)
 
     def quantize(self, x: Tensor) -> Tensor:
-        if not self.training:
+        if not (self.training and torch.is_grad_enabled()):  # also where batch norm is re-estimated
             return self._rounded(x)
         if self.fixed.shape != x.shape:
             return x.clone()

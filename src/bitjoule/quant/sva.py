@@ -85,7 +85,8 @@ class SvaQuantizer(FakeQuantizer):
             self._fit(weight.detach())
 
     def quantize(self, x: Tensor) -> Tensor:
-        if not self.training and not torch.equal(self.source, x.detach().to(self.source.dtype)):
+        learns = self.training and torch.is_grad_enabled()  # not so where batch norm is re-estimated
+        if not learns and not torch.equal(self.source, x.detach().to(self.source.dtype)):
             self._fit(x.detach())
         return Held.apply(x, self.held)  # type: ignore[no-any-return, no-untyped-call]
 

@@ -23,6 +23,7 @@ from bitjoule.network import Network
 from bitjoule.quant import FakeQuantizer
 from bitjoule.train.accuracy import Accuracy, measure
 from bitjoule.train.average import WeightAverage, kept_buffers, reestimate_batch_norm
+from bitjoule.train.between_steps import BetweenSteps
 from bitjoule.train.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -157,6 +158,7 @@ class _Run:
         self.freeze_from = self.total_steps - round(recipe.freeze_batch_norm * self.total_steps)
         self.optimizer = make_optimizer(self.net, recipe)
         self.limits = latent_limits(self.net)
+        self.between = BetweenSteps(self.net)
         self.generator = torch.Generator().manual_seed(seed)
         self.average = None if recipe.ema is None else WeightAverage(self.net, recipe.ema)
         self.step = 0
@@ -194,6 +196,7 @@ class _Run:
     def _one_epoch(self) -> tuple[float, float]:
         """Mean loss and last learning rate of a pass."""
         self.net.train()
+        self.between.begin_epoch(len(self.history), self.epochs)
         frozen = False
         total = torch.zeros((), device=self.device)
         learned, rate = 0, 0.0
@@ -243,6 +246,9 @@ class _Run:
             with torch.no_grad():
                 teacher_logits = self.teacher(images)
         loss = loss_of(self.recipe, logits, labels, teacher_logits)
+        penalty = self.between.penalty(self.step / self.total_steps)
+        if penalty is not None:
+            loss = loss + penalty
         self.step += 1
         if not bool(torch.isfinite(loss)):
             self.bad_steps += 1
@@ -257,6 +263,7 @@ class _Run:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         clip_latent(self.limits)
+        self.between.after_step(self.optimizer, self.step / self.total_steps)
         if self.average is not None:
             self.average.update(self.step - 1)
         return loss.detach()
