@@ -34,7 +34,13 @@ def test_integer_encode_is_at_most_six_roundings(name, x):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["FP16", "BF16", "FP8_E4M3", "FP4_E2M1", "FLOAT32", "BIPOLAR", "MIDRISE4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("FP16", "BF16", "FP8_E4M3", "FP4_E2M1", "FLOAT32", "BIPOLAR", "MIDRISE4"),
+        *("POT4", "POT4_LOG", "POT4_DS", "UPOT4_LOG", "APOT4", "APOT7", "SPOT2", "SPOT3_9"),
+    ],
+)
 def test_fifty_million_elements_a_second(name, x):
     f = parse_format(name)
     code = f.encode(x, 0.1)

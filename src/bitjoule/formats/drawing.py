@@ -36,7 +36,7 @@ def level_rows(format: Format) -> tuple[LevelRow, ...]:
 
     >>> from bitjoule.formats import parse_format
     >>> [(row.code, row.level, row.terms) for row in level_rows(parse_format("UAPOT3"))][3]
-    ('110', 3, '1 + 2')
+    ('111', 3, '1 + 2')
     """
     if not _listed(format):
         return ()

@@ -44,17 +44,18 @@ class Buckets:
         found = np.empty(v.shape, table.dtype)
         source, target = v.reshape(-1), found.reshape(-1)
         integer = _INTEGER[self.itemsize]
-        magnitude = np.iinfo(integer).max
         for start in range(0, v.size, _BLOCK):
-            part = source[start : start + _BLOCK]
-            index = part.view(integer) & magnitude
+            bits = (source[start : start + _BLOCK] + 0).view(integer)  # -0.0 + 0 is 0.0
+            below = bits >> 8 * self.itemsize - 1  # all ones for negative numbers
+            below &= count
+            bits &= np.iinfo(integer).max
             if self.offset:
-                index += self.offset
-            index >>= self.shift
-            index -= self.first
-            np.clip(index, 0, count - 1, out=index)
-            index += np.where(part < 0, count, 0).astype(integer)
-            np.take(table, index, out=target[start : start + _BLOCK], mode="clip")
+                bits += self.offset
+            bits >>= self.shift
+            bits -= self.first
+            np.clip(bits, 0, count - 1, out=bits)
+            bits += below
+            target[start : start + _BLOCK] = np.take(table, bits.astype(np.intp))
         return found
 
 
