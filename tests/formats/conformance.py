@@ -493,3 +493,57 @@ VECTOR_CHECKS = (
     check_01_name,
     *(check for name, check in sorted(globals().items()) if name[:7] == "vector_"),
 )
+
+
+def block_levels_and_codes(f):
+    levels = f.levels()
+    assert (np.diff(levels) > 0).all() and levels[0] == f.min_level and levels[-1] == f.max_level
+    codes = f.to_code(levels)
+    assert codes.max() < 1 << f.bits
+    np.testing.assert_array_equal(f.to_level(codes), levels)
+    np.testing.assert_array_equal(f.quantize(levels, 1.0), levels)
+    np.testing.assert_array_equal(f.quantize(levels * 0.25, 0.25), levels)
+
+
+def block_scales(f):
+    """The largest of a block shares the binade of the largest element; elements are nearest at that scale."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(3, 70)).astype(np.float32) * np.float32([[1e-30], [1], [1e30]])
+    kept, k, scale = x.copy(), f.block_exponents(x), f.block_scale(x)
+    assert k.shape == (3, 3) and scale.shape == x.shape  # blocks of 32, 32 and 6
+    top = int(np.floor(np.log2(f.max_level)))
+    for row in range(3):
+        for block in range(3):
+            part = x[row, 32 * block : 32 * block + 32]
+            assert 2.0 ** (k[row, block] + top) <= np.abs(part).max() < 2.0 ** (k[row, block] + top + 1)
+            level = f.quantize(x)[row, 32 * block : 32 * block + 32]
+            unit = part.astype(np.float64) / 2.0 ** k[row, block]
+            nearest = np.abs(unit[:, None] - f.levels()).min(axis=1)
+            np.testing.assert_array_equal(np.abs(unit - level), nearest)
+    codes, scale_codes = f.encode(x), f.scale_codes(x)
+    np.testing.assert_array_equal(f.decode_blocks(codes, scale_codes), f.quantize(x) * scale)
+    np.testing.assert_array_equal(f.quantize(x * 2.0**5), f.quantize(x))
+    np.testing.assert_array_equal(x, kept)
+    assert f.quantize(np.empty((0, 3))).shape == (0, 3) and f.quantize(np.empty((2, 0))).shape == (2, 0)
+
+
+def block_special_values(f):
+    x = np.zeros((2, 64))
+    x[0, 5], x[1, 0], x[1, 40] = np.nan, 1e300, np.inf
+    level = f.quantize(x)
+    assert np.isnan(level[0, :32]).all() and not np.isnan(level[0, 32:]).any()
+    assert f.scale_codes(x).tolist() == [[0xFF, 0], [0xFE, 0xFE]]
+    assert level[1, 0] == level[1, 40] == f.max_level
+    assert np.isnan(f.decode_blocks(f.encode(x), f.scale_codes(x))[0, :32]).all()
+    for bad, text in (
+        (lambda: f.quantize(1.0), "blocks lie along an axis"),
+        (lambda: f.quantize([1.0], None, 3), "zero_point must be 0, not 3"),
+        (lambda: f.decode_blocks([0, 0], [0, 0]), "have a scale per 32 along the last axis"),
+        (lambda: f.quantize([1.0], 0.0), "scale must be finite and > 0"),
+        (lambda: f.to_code([f.max_level * 0.99]), "to_code"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            bad()
+
+
+BLOCK_CHECKS = (check_01_name, *(check for name, check in sorted(globals().items()) if name[:6] == "block_"))

@@ -3,12 +3,12 @@
 import pytest
 
 from bitjoule.formats import OneBitIntegerWarning, parse_format, registered_formats, signed_integer
-from tests.formats.conformance import CHECKS, VECTOR_CHECKS
+from tests.formats.conformance import BLOCK_CHECKS, CHECKS, VECTOR_CHECKS
 
 CASES = [
     pytest.param(name, check, id=f"{name}-{check.__name__.removeprefix('check_')}")
-    for name in registered_formats()
-    for check in (VECTOR_CHECKS if parse_format(name).kind == "vector" else CHECKS)
+    for name in registered_formats(self_scaling=True)
+    for check in {"vector": VECTOR_CHECKS, "block": BLOCK_CHECKS}.get(parse_format(name).kind, CHECKS)
 ]
 
 

@@ -34,7 +34,7 @@ def formats_list(
     with speaking(verbose=verbose):
         from bitjoule.formats import describe, parse_format, registered_formats
 
-        described = [describe(parse_format(str(name))) for name in registered_formats()]
+        described = [describe(parse_format(str(name))) for name in registered_formats(self_scaling=True)]
         if as_json:
             print_json("formats list", {"formats": described})
             return

@@ -5,6 +5,7 @@
 """
 
 from bitjoule.formats.apot import AdditivePowers, apot, uapot
+from bitjoule.formats.block import BlockFormat, mx
 from bitjoule.formats.describe import describe
 from bitjoule.formats.format import Format, Kind
 from bitjoule.formats.integer import Integer, OneBitIntegerWarning, signed_integer, ternary, unsigned_integer
@@ -33,6 +34,7 @@ __all__ = [
     "ROUNDINGS",
     "TRIT_BITS",
     "AdditivePowers",
+    "BlockFormat",
     "Format",
     "FormatFamily",
     "Granularity",
@@ -66,6 +68,7 @@ __all__ = [
     "midrise",
     "minifloat",
     "moons",
+    "mx",
     "pack",
     "pack_trits",
     "parse_format",

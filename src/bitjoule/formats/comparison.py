@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bitjoule.formats.block import SCALE_BITS as BLOCK_BITS
+from bitjoule.formats.block import BlockFormat
 from bitjoule.formats.format import Format
 from bitjoule.formats.names import parse_format
 from bitjoule.formats.power_of_two import PowerOfTwo
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["FormatFit", "fit_format", "fit_sva_to_terms", "restore"]
 
 _SCALE_BITS = 32
+_UNCOUNTED = ("float", "block")
 _POT_SCALE_BITS = 8
 
 
@@ -37,7 +40,7 @@ class FormatFit:
 
     terms
         canonical signed digits per weight: adders of a compile-time constant, shift-adds of a run-time one.
-        None for floats.
+        None for floats and blocks.
     bits
         storage bits per weight with the scales of the rows.
     sqnr_db
@@ -77,10 +80,10 @@ def fit_format(weights: Mapping[str, NDArray[np.floating]], format: str | Format
         signal += float((w**2).sum())
         noise += float(((w - levels * scale) ** 2).sum())
         size += w.size
-        if f.kind != "float":
+        if f.kind not in _UNCOUNTED:
             terms += float(csd_count(levels).sum())
         bits += _storage_bits(f, w)
-    return FormatFit(f.name, terms / size if f.kind != "float" else None, bits / size, _db(signal, noise))
+    return FormatFit(f.name, None if f.kind in _UNCOUNTED else terms / size, bits / size, _db(signal, noise))
 
 
 def fit_sva_to_terms(weights: Mapping[str, NDArray[np.floating]], format: str | Format) -> FormatFit:
@@ -132,8 +135,8 @@ def _levels(w: NDArray[np.float64], f: Format) -> tuple[NDArray[Any], NDArray[np
     if isinstance(f, SignedPowers):
         scale = f.row_scale(largest)
         return f.quantize(rows, scale, rounding="greedy"), scale
-    if f.kind not in ("integer", "levels", "float"):
-        raise ValueError(f"{f.name} is no format for rows of weights: kind {f.kind}")
+    if isinstance(f, BlockFormat):
+        return f.quantize(rows), f.block_scale(rows)
     if f.fixed_scale is not None:
         return f.quantize(rows, f.fixed_scale), np.full_like(largest, f.fixed_scale)
     scale = np.where(largest > 0, largest / float(f.max_level), 1.0)
@@ -148,6 +151,8 @@ def _levels(w: NDArray[np.float64], f: Format) -> tuple[NDArray[Any], NDArray[np
 def _storage_bits(f: Format, w: NDArray[np.float64]) -> float:
     if isinstance(f, SuccessiveVector):
         return float(sum(row.storage_bits() for row in f.rows(w)))
+    if isinstance(f, BlockFormat):
+        return float(f.bits * w.size + BLOCK_BITS * f.block_exponents(w).size)
     power = isinstance(f, SignedPowers | PowerOfTwo)
     overhead = 0 if f.fixed_scale is not None else len(w) * (_POT_SCALE_BITS if power else _SCALE_BITS)
     return float(f.bits * w.size + overhead)

@@ -29,7 +29,7 @@ class LevelRow:
 
 
 def level_rows(format: Format) -> tuple[LevelRow, ...]:
-    """A row for every level, ascending; empty beyond 8 bits and for vectors and blocks.
+    """A row for every level, ascending; empty beyond 8 bits and for vectors.
 
     Sets of at most 256 levels are listed whatever their bits. Terms are canonical signed digits; of
     APOT, the entries of its tables.
@@ -78,6 +78,8 @@ def number_line(format: Format, width: int = 73) -> tuple[str, str]:
 
 
 def _listed(f: Format) -> bool:
+    if f.kind == "block":
+        return f.bits <= _LISTED_BITS
     if f.kind == "levels":
         return len(f.levels()) <= 1 << _LISTED_BITS
     return f.kind in ("integer", "float") and f.bits <= _LISTED_BITS
@@ -85,7 +87,7 @@ def _listed(f: Format) -> bool:
 
 def _terms(f: Format, level: int | float) -> str:
     """The powers of two that add up to a level, such as ``+8 -1``; empty for floats."""
-    if f.kind == "float":
+    if f.kind in ("float", "block"):
         return ""
     if isinstance(f, AdditivePowers) and level:
         rest, entries = int(f.to_code(abs(level))), []

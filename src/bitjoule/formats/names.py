@@ -31,6 +31,9 @@ class FormatFamily:
         canonical names, the members that listings and the conformance suite go through.
     summary
         one line for people.
+    self_scaling
+        whether its formats choose their scales themselves (blocks); a Scheme, which attaches scales, does not
+        name them.
     """
 
     name: str
@@ -38,6 +41,7 @@ class FormatFamily:
     build: Callable[[re.Match[str]], Format]
     examples: tuple[str, ...]
     summary: str
+    self_scaling: bool = False
 
 
 _FAMILIES: dict[str, FormatFamily] = {}
@@ -57,13 +61,14 @@ def format_families() -> tuple[FormatFamily, ...]:
     return tuple(_FAMILIES.values())
 
 
-def registered_formats() -> tuple[str, ...]:
-    """Canonical example names of every family.
+def registered_formats(*, self_scaling: bool = False) -> tuple[str, ...]:
+    """Canonical example names of every family, of those that scale themselves only if asked for.
 
     >>> "INT8" in registered_formats()
     True
     """
-    return tuple(name for family in _FAMILIES.values() for name in family.examples)
+    families = [family for family in _FAMILIES.values() if self_scaling or not family.self_scaling]
+    return tuple(name for family in families for name in family.examples)
 
 
 def parse_format(text: str) -> Format:
@@ -84,7 +89,7 @@ def parse_format(text: str) -> Format:
                 return family.build(match)
             except ValueError as error:
                 raise ValueError(f"unknown format {text!r}: {error}") from None
-    near = nearest_name(upper, registered_formats())
+    near = nearest_name(upper, registered_formats(self_scaling=True))
     hint = f"; did you mean {near}?" if near else ""
     raise ValueError(f"unknown format {text!r}: the families are {', '.join(_FAMILIES)}{hint}")
 

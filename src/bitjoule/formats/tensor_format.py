@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bitjoule.formats.block import BLOCK_SIZE, SCALE_BITS
 from bitjoule.formats.format import Format
 from bitjoule.formats.names import parse_format
 from bitjoule.formats.quotient import check_scale
@@ -38,6 +39,8 @@ class TensorFormat:
         name, fixed = self.format.name, self.format.fixed_scale
         if self.scaling != _DEFAULT and fixed is not None:
             raise ValueError(f"{name} has the fixed scale {fixed}; drop '{self.scaling}'")
+        if self.scaling != _DEFAULT and self.format.kind == "block":
+            raise ValueError(f"{name} has a scale of its own per block; drop '{self.scaling}'")
         if self.scaling.zero_point and not self.format.affine:
             raise ValueError(f"{name} has no zero-point, only INT and UINT formats do; drop '+zp'")
 
@@ -46,6 +49,9 @@ class TensorFormat:
 
         None are stored for a fixed scale, nor for FP16, BF16 and FLOAT32 unless their scaling is named.
         """
+        if self.format.kind == "block":
+            rows = Scaling("group", BLOCK_SIZE).scale_shape(shape, axis)
+            return SCALE_BITS * math.prod(rows)
         unscaled = self.format.fixed_scale is not None or self.format.name in _UNSCALED
         if unscaled and self.scaling == _DEFAULT:
             return 0
@@ -74,6 +80,8 @@ class TensorFormat:
         0.0078125
         """
         f = self.format
+        if f.kind == "block":
+            raise ValueError(f"{self}: blocks choose their own scale; leave scale out of quantize")
         if f.fixed_scale is not None:
             return np.full(np.shape(threshold), f.fixed_scale)
         top = float(f.max_level)
