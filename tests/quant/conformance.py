@@ -97,7 +97,9 @@ def _cases() -> list[Case]:
     found += [Case(f, tqt, "weight") for f in ("INT4_NARROW/channel*pot", "INT8*pot")]
     found += [Case("UINT4*pot", tqt, "activation")]
     found += [Case("INT4*pot", QuantizerConfig("tqt", init="three_sigma"), "weight")]
-    found += [Case(f, QuantizerConfig("apot"), "weight") for f in ("APOT4", "APOT2", "POT4_ZF_LOG")]
+    found += [
+        Case(f, QuantizerConfig("apot"), "weight") for f in ("APOT4", "APOT2", "APOT5/channel", "POT4_ZF_LOG")
+    ]
     found += [Case("APOT3", QuantizerConfig("apot", detach_stats=True, init="minmax"), "weight")]
     found += [Case(f, QuantizerConfig("apot"), "activation") for f in ("UAPOT4", "UPOT3_LOG", "APOT4")]
     found += [Case(f, QuantizerConfig("deepshift_q"), "weight") for f in ("POT4_DS", "POT3_DS*pot")]

@@ -42,7 +42,7 @@ def test_a_weight_that_oscillates_is_frozen_on_its_average_level():
     optimizer = torch.optim.SGD([weight], lr=0.1)
     for step in range(60):
         with torch.no_grad():
-            weight[0] = 0.5 if step % 3 else 0.75  # flips between levels 2 and 3, mostly 2
+            weight[0] = 0.75 if step % 3 == 1 else 0.5  # flips between levels 2 and 3, mostly 2
         q.after_step(weight, optimizer, 1.0)
     assert q.oscillation_frozen.tolist() == [True, False, False]
     assert weight.tolist() == [0.5, 0.25, -0.5]

@@ -7,7 +7,8 @@
 The levels are those of the Format divided by the largest. Mean and deviation (unbiased) are of the whole
 tensor and carry gradient, as in the code for ImageNet, or none (`detach_stats`, the code for CIFAR;
 yhhhli/APoT_Quantization). The normalised weight is used as it is, which a batch norm after the layer absorbs.
-a starts at 3 for weights and at 8 for activations, and decays.
+a starts at 3 for weights and at 8 for activations, and decays; a Format with a scale per channel has an a per
+channel.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from bitjoule.formats import TensorFormat
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.level_set import LevelSet
-from bitjoule.quant.uniform import Bounds, floored, pass_inside, quotient
+from bitjoule.quant.observers import extremes
+from bitjoule.quant.uniform import Bounds, floored, pass_inside, quotient, scale_axis, sum_product
 
 __all__ = ["ApotQuantizer", "ReparametrisedClip"]
 
@@ -35,26 +37,26 @@ class ReparametrisedClip(torch.autograd.Function):
     """The formulas above; `passes` lets the gradient through beyond the clip (weights)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, clip: Tensor, levels: LevelSet, passes: bool) -> Tensor:
-        ctx.levels, ctx.passes = levels, passes
+    def forward(ctx: Any, x: Tensor, clip: Tensor, levels: LevelSet, passes: bool, axis: int = 0) -> Tensor:
+        ctx.levels, ctx.passes, ctx.axis = levels, passes, axis
         ctx.save_for_backward(x, clip)
-        scale = floored(clip, SMALLEST) / levels.high
+        scale = scale_axis(floored(clip, SMALLEST) / levels.high, x.dim(), axis)
         return levels.nearest(quotient(x, scale)).mul_(scale.to(_wide(x))).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         x, clip = ctx.saved_tensors
         levels: LevelSet = ctx.levels
-        u = quotient(x, floored(clip, SMALLEST) / levels.high)
+        u = quotient(x, scale_axis(floored(clip, SMALLEST) / levels.high, x.dim(), ctx.axis))
         g = g.to(u.dtype)
         low = -levels.high if levels.low < 0 else 0.0
         inside = pass_inside(g, u, Bounds.of(low, levels.high).outer(u.dtype))
         da = None
         if ctx.needs_input_grad[1]:
             u.clamp_(low, levels.high)
-            da = (g * levels.nearest(u)).sum() - (inside * u).sum()
-            da = (da / levels.high).to(clip.dtype)
-        return (g if ctx.passes else inside).to(x.dtype), da, None, None
+            rounded = sum_product(g, levels.nearest(u), clip, ctx.axis)
+            da = ((rounded - sum_product(inside, u, clip, ctx.axis)) / levels.high).to(clip.dtype)
+        return (g if ctx.passes else inside).to(x.dtype), da, None, None, None
 
 
 def _wide(x: Tensor) -> torch.dtype:
@@ -72,30 +74,31 @@ class ApotQuantizer(FakeQuantizer):
     """
 
     method = "apot"
-    trains = "APOT2 to APOT7, UAPOT, POT and UPOT, one float scale per tensor"
+    trains = "APOT2 to APOT7, UAPOT, POT and UPOT with float scales, weights per tensor or channel"
     decays = True
 
     def setup(self) -> None:
         self.levels = LevelSet(self.tensor_format.format)
-        first = torch.tensor(FIRST_CLIP[self.role])
+        first = torch.full(self.scale_shape, FIRST_CLIP[self.role])
         self.clip = nn.Parameter(first, requires_grad=self.config.learn_scale)
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
         scaling = tensor_format.scaling
-        return TRAINABLE.fullmatch(tensor_format.format.name) is not None and (
-            scaling.granularity,
-            scaling.kind,
-            scaling.zero_point,
-        ) == ("tensor", "float", False)
+        granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
+        return (
+            TRAINABLE.fullmatch(tensor_format.format.name) is not None
+            and scaling.granularity in granularities
+            and scaling.kind == "float"
+        )
 
     def start(self, x: Tensor) -> None:
         prepared = self.transform(x)
-        largest = prepared.abs().amax() if x.numel() else torch.zeros(())
-        top = self.levels.high
-        scale = self.positive_or_one((largest / top).to(self.clip.dtype))
-        if self.config.init == "minmax" or bool(largest <= 0):
-            self.clip.copy_(scale * top)
+        low, high = extremes(prepared, self.axis if self.scale_shape else None)
+        largest = torch.maximum(low.abs(), high.abs()).to(self.clip.dtype)
+        clip = self.positive_or_one(largest / self.levels.high) * self.levels.high
+        kept = (largest > 0) & (self.config.init == "default")
+        self.clip.copy_(torch.where(kept, self.clip, clip))
 
     def transform(self, x: Tensor) -> Tensor:
         if self.role == "activation" or x.numel() < 2:
@@ -108,7 +111,7 @@ class ApotQuantizer(FakeQuantizer):
 
     def quantize(self, x: Tensor) -> Tensor:
         clipped: Tensor = ReparametrisedClip.apply(  # type: ignore[no-untyped-call]
-            self.transform(x), self.clip, self.levels, self.role == "weight"
+            self.transform(x), self.clip, self.levels, self.role == "weight", self.axis
         )
         return clipped.to(x.dtype)
 

@@ -31,30 +31,37 @@ TRAINABLE = re.compile(r"INT([2-9]|1[0-6])(_NARROW)?|UINT([1-9]|1[0-6])|TERNARY"
 
 
 class LearnedStep(torch.autograd.Function):
-    """The formulas above as one node of the autograd graph; saves v and s only."""
+    """The formulas above as one node of the autograd graph.
+
+    Saves v, s and the output, which the layer that reads it keeps anyway. Backward takes (out - v) for
+    s (R(u) - u), so that levels are not computed again, and works in one temporary.
+    """
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, scale: Tensor, bounds: Bounds, factor: float, axis: int) -> Tensor:
         ctx.bounds, ctx.factor, ctx.axis = bounds, factor, axis
-        ctx.save_for_backward(v, scale)
         s = scale_axis(floored(scale, SMALLEST), v.dim(), axis)
         u = quotient(v, s)
-        return grid_(u, bounds.low, bounds.high).mul_(s).to(v.dtype)
+        out = grid_(u, bounds.low, bounds.high).mul_(s).to(v.dtype)
+        ctx.save_for_backward(v, scale, out)
+        return out
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
-        v, scale = ctx.saved_tensors
+        v, scale, out = ctx.saved_tensors
         bounds: Bounds = ctx.bounds
-        u = quotient(v, scale_axis(floored(scale, SMALLEST), v.dim(), ctx.axis))
+        floor = floored(scale, SMALLEST)
+        s = scale_axis(floor, v.dim(), ctx.axis)
+        u = quotient(v, s)
         g = g.to(u.dtype)
         dv = pass_inside(g, u, bounds.outer(u.dtype))
         ds = None
         if ctx.needs_input_grad[1]:
-            u.clamp_(bounds.low, bounds.high)
-            q = u.round()
-            inside = sum_product(g, q - u, scale, ctx.axis)
-            outside = sum_product(g - dv, q, scale, ctx.axis)
-            ds = inside.add_(outside).mul_(ctx.factor).to(scale.dtype)
+            if out.dtype != u.dtype:  # 16 bits hold too little of the output
+                out = grid_(u.clone(), bounds.low, bounds.high).mul_(s)
+            inside = sum_product(dv, torch.sub(out, v, out=u), scale, ctx.axis)
+            outside = sum_product(torch.sub(g, dv, out=u), out, scale, ctx.axis)
+            ds = inside.add_(outside).div_(floor).mul_(ctx.factor).to(scale.dtype)
         return dv.to(v.dtype), ds, None, None, None
 
 
