@@ -8,7 +8,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bitjoule.formats import registered_formats
-from bitjoule.scheme import Scheme, SchemeError, parse_scheme
+from bitjoule.scheme import (
+    REPAIRS,
+    RepairError,
+    Scheme,
+    SchemeError,
+    check_repairs,
+    parse_scheme,
+    repair,
+)
 
 CANONICAL = {
     "w8a8": "int8", "int8": "int8", "int4": "w4a4", "W4A4": "w4a4", "w04a4": "w4a4", "hpr16-w4a4": "hpr-w4a4",
@@ -135,3 +143,81 @@ def test_hash_is_stable_across_processes() -> None:
 def test_schemes_are_values() -> None:
     assert {parse_scheme("w8a8"), parse_scheme("int8")} == {parse_scheme("int8")}
     assert isinstance(parse_scheme("int8"), Scheme)
+
+
+REPAIR_NAMES = ("learned_shift", "pre_bn", "libra", "double_residual", "rprelu", "se8", "teacher", "bases_3")
+
+
+@given(st.lists(st.sampled_from(REPAIR_NAMES), unique=True), st.sampled_from(("w1a1", "hpr-w1a1")))
+def test_repairs_print_in_one_order_and_parse_back(names: list[str], base: str) -> None:
+    scheme = parse_scheme("+".join((base, *names)))
+    assert scheme.repairs == tuple(sorted(names, key=REPAIR_NAMES.index))
+    assert str(scheme) == "+".join((base, *scheme.repairs))
+    assert parse_scheme(str(scheme)) == scheme
+    assert (scheme.hash == parse_scheme(base).hash) == (not names)
+
+
+@pytest.mark.parametrize("name", [*REPAIRS, "bases_2"])
+def test_every_repair_is_a_part_of_a_name(name: str) -> None:
+    scheme = parse_scheme(f"w1a1+{name}[first=same]{{layer1.*:w8a8}}")
+    assert scheme.repairs == (name,)
+    assert str(scheme) == f"w1a1+{name}[first=same]{{layer1.*:w8a8}}"
+    assert (name in scheme.topology_repairs) == repair(name).rewrites
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "w1a1+rpelu",
+            "scheme 'w1a1+rpelu': unknown repair 'rpelu', did you mean 'rprelu'? repairs: "
+            + ", ".join((*REPAIRS, "bases_M (M = 2..8)")),
+        ),
+        ("w1a1+rprelu+rprelu", "scheme 'w1a1+rprelu+rprelu': repair 'rprelu' stands twice; keep one"),
+        (
+            "w1a1+prelu+dprelu",
+            "scheme 'w1a1+prelu+dprelu': repairs 'prelu' and 'dprelu' exclude each other: a conv has one "
+            "activation behind it",
+        ),
+        (
+            "w1a1+bop+libra",
+            "scheme 'w1a1+bop+libra': repairs 'bop' and 'libra' exclude each other: bop has no latent "
+            "weights",
+        ),
+        (
+            "w1a1+scale_input+scale_xnorpp",
+            "scheme 'w1a1+scale_input+scale_xnorpp': repairs 'scale_input' and 'scale_xnorpp' exclude each "
+            "other: a conv result is scaled once",
+        ),
+        (
+            "w4a4+rprelu",
+            "scheme 'w4a4+rprelu': repair 'rprelu' mends layers with binary weights and activations, and "
+            "this scheme has none; start from w1a1",
+        ),
+        (
+            "w1a1+bases_1",
+            "scheme 'w1a1+bases_1': repair 'bases_1': a conv takes 2 to 8 bases, such as bases_2",
+        ),
+    ],
+)
+def test_repairs_that_do_not_fit(text: str, message: str) -> None:
+    with pytest.raises(SchemeError) as error:
+        parse_scheme(text)
+    assert str(error.value) == message
+
+
+LATENT = ("libra", "weight_norm", "weight_center", "two_stage", "scale_xnor", "decay")
+
+
+@pytest.mark.parametrize("other", LATENT)
+def test_bop_has_no_latent_weights(other: str) -> None:
+    for names in (("bop", other), (other, "bop")):
+        with pytest.raises(RepairError, match=f"repairs 'bop' and '{other}' exclude each other: bop has no"):
+            check_repairs(names)
+
+
+def test_binary_weights_alone_take_repairs_of_weights() -> None:
+    assert parse_scheme("w1a8+scale_xnor").repairs == ("scale_xnor",)
+    assert parse_scheme("w4a4+rprelu{layer1.*:w1a1}").repairs == ("rprelu",)
+    with pytest.raises(SchemeError, match="mends layers with binary weights and activations"):
+        parse_scheme("w1a8+learned_shift")

@@ -414,8 +414,11 @@ def _is_float(token: str) -> bool:
 
 
 def _scale_free(token: str) -> bool:
-    """Formats whose scale is part of their definition: floats and MOONS."""
-    return token.startswith("MOONS") or _is_float(token)
+    """Formats whose scale is part of their definition: floats, blocks with a scale of their own, MOONS."""
+    if token.isdigit():
+        return False
+    format_ = parse_tensor_format(token).format
+    return format_.kind in ("float", "block") or format_.fixed_scale is not None
 
 
 def _unknown(text: str) -> str:
