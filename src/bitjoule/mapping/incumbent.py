@@ -24,7 +24,7 @@ from bitjoule.mapping.evaluate import Mode, evaluate
 from bitjoule.mapping.frames import Constants, constants_of, frame_of, lattice_of, spread_of, stages_of
 from bitjoule.mapping.kernel_bounds import compulsory_bound, open_bound
 from bitjoule.mapping.kernel_frame import Frame, Spread
-from bitjoule.mapping.kernel_goal import EDP, ENERGY, LATENCY, Goal, cannot_win, value_of
+from bitjoule.mapping.kernel_goal import EDP, ENERGY, LATENCY, Goal, cannot_win, improved
 from bitjoule.mapping.kernel_lattice import Lattice, Stages, outer_table
 from bitjoule.mapping.kernel_search import search_spread
 from bitjoule.mapping.kernel_step import start
@@ -255,8 +255,8 @@ class Incumbent:
         self.evaluated += evaluated
         goal = self._goal(candidate.constants)
         if outcome.found and not cannot_win(goal, outcome.energy, outcome.cycles):
-            value = float(value_of(goal, outcome.energy, outcome.cycles))
-            self.goal = self.goal._replace(value=value, value_cycles=int(outcome.cycles))
+            better = improved(goal, outcome.energy, outcome.cycles)
+            self.goal = self.goal._replace(value=float(better.value), value_cycles=int(better.value_cycles))
             self.best = (candidate, outcome.nodes, outcome.orders)
         if complete:
             candidate.done = not stopped

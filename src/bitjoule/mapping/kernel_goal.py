@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-__all__ = ["EDP", "ENERGY", "LATENCY", "Goal", "cannot_win", "cycles_of", "value_of"]
+__all__ = ["EDP", "ENERGY", "LATENCY", "Goal", "cannot_win", "cycles_of", "improved", "value_of"]
 
 ENERGY = 0
 EDP = 1
@@ -55,6 +55,15 @@ def cannot_win(goal: Goal, energy: float, cycles: int) -> bool:
     if goal.objective == ENERGY and abs(value - goal.value) <= rounding:
         return bool(cycles >= goal.value_cycles)
     return bool(value >= goal.value - rounding)
+
+
+@njit(cache=True, error_model="numpy")
+def improved(goal: Goal, energy: float, cycles: int) -> Goal:
+    """The goal with this nest as its incumbent; of equal energies the least stays, so that they do not creep."""
+    value = value_of(goal, energy, cycles)
+    if goal.objective == ENERGY:
+        value = min(value, goal.value)
+    return Goal(goal.objective, goal.cap, goal.cycles, goal.leak_pj, goal.constant_pj, value, cycles)
 
 
 @njit(cache=True, error_model="numpy")

@@ -14,7 +14,7 @@ from numba import njit
 
 from bitjoule.mapping.kernel_bounds import open_bound
 from bitjoule.mapping.kernel_frame import Frame, Spread
-from bitjoule.mapping.kernel_goal import Goal, cannot_win, cycles_of, value_of
+from bitjoule.mapping.kernel_goal import Goal, cannot_win, cycles_of, improved
 from bitjoule.mapping.kernel_labels import (
     ALIVE,
     BOUND,
@@ -220,15 +220,7 @@ def search_spread(
                         if not fit or cannot_win(goal, energy, took):
                             continue
                         found, best_energy, best_cycles = True, energy, took
-                        goal = Goal(
-                            goal.objective,
-                            goal.cap,
-                            goal.cycles,
-                            goal.leak_pj,
-                            goal.constant_pj,
-                            min(goal.value, value_of(goal, energy, took)),
-                            took,
-                        )
+                        goal = improved(goal, energy, took)
                         best_nodes[s], best_orders[s] = node, order_code(orders[o])
                         at = label
                         for back in range(s):
