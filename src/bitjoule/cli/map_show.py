@@ -86,7 +86,16 @@ def show_answers(
         rows.append((_names(group), count_text(group.problem.macs), _no(error), "", "", "", "", ""))
     layers = sum(len(group.names) for group, _ in answered.found)
     rows.append(
-        (f"{layers} layer{'s' * (layers != 1)}", "", energy_text(answered.energy_pj), "", f"{answered.cycles:,}", "", "", "")
+        (
+            f"{layers} layer{'s' * (layers != 1)}",
+            "",
+            energy_text(answered.energy_pj),
+            "",
+            f"{answered.cycles:,}",
+            "",
+            "",
+            "",
+        )
     )
     print_table(f"{title}, {answered.mode} mode: every layer from DRAM", COLUMNS, rows, no_color=no_color)
     if nests:

@@ -59,7 +59,7 @@ def cannot_win(goal: Goal, energy: float, cycles: int) -> bool:
 
 @njit(cache=True, error_model="numpy")
 def improved(goal: Goal, energy: float, cycles: int) -> Goal:
-    """The goal with this nest as its incumbent; of equal energies the least stays, so that they do not creep."""
+    """The goal with this nest as its incumbent; of equal energies the least stays, so none can creep."""
     value = value_of(goal, energy, cycles)
     if goal.objective == ENERGY:
         value = min(value, goal.value)
