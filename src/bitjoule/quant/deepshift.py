@@ -66,7 +66,7 @@ class DeepShiftQQuantizer(FakeQuantizer):
     """
 
     method = "deepshift_q"
-    trains = "POT2_DS to POT6_DS weights, one scale per tensor; for activations use lsq"
+    trains = "POT2_DS to POT6_DS weights, per tensor or channel at one fixed scale; for activations use lsq"
 
     def setup(self) -> None:
         self.levels = LevelSet(self.tensor_format.format)
@@ -79,7 +79,7 @@ class DeepShiftQQuantizer(FakeQuantizer):
             role == "weight"
             and name.startswith("POT")
             and name.endswith("_DS")
-            and scaling.granularity == "tensor"
+            and scaling.granularity in ("tensor", "channel")
             and scaling.kind in ("float", "pot")
         )
 
@@ -91,14 +91,14 @@ class DeepShiftQQuantizer(FakeQuantizer):
         return Shift.apply(x, self.scale, self.levels)  # type: ignore[no-any-return, no-untyped-call]
 
     def scale_now(self) -> Tensor:
-        return torch.tensor(self.scale)
+        return torch.full(self.scale_shape, self.scale)
 
 
 class DeepShiftPsQuantizer(FakeQuantizer):
     """Shift and sign as parameters of their own; what is exported is what they give."""
 
     method = "deepshift_ps"
-    trains = "POT2_DS to POT6_DS weights, one scale per tensor; for activations use lsq"
+    trains = "POT2_DS to POT6_DS weights, per tensor or channel at one fixed scale; for activations use lsq"
 
     def setup(self) -> None:
         self.scale = 1.0 / float(self.tensor_format.format.max_level)
@@ -122,7 +122,7 @@ class DeepShiftPsQuantizer(FakeQuantizer):
         return SignedShift.apply(self.shift, self.sign, self.lowest).to(x.dtype)  # type: ignore[no-any-return, no-untyped-call]
 
     def scale_now(self) -> Tensor:
-        return torch.tensor(self.scale)
+        return torch.full(self.scale_shape, self.scale)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for key, parameter in (("shift", self.shift), ("sign", self.sign)):

@@ -19,7 +19,7 @@ from bitjoule.formats import TensorFormat, inq_exponents
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.level_set import LevelSet
-from bitjoule.quant.uniform import quotient
+from bitjoule.quant.uniform import quotient, scale_axis
 
 __all__ = ["InqQuantizer", "PartlyFixed", "largest_first", "shares", "stage_of"]
 
@@ -79,7 +79,7 @@ class InqQuantizer(FakeQuantizer):
     """POTb_INQ weights. Without a loop that calls `begin_epoch`, no weight is fixed before evaluation."""
 
     method = "inq"
-    trains = "POT2_INQ to POT7_INQ weights, one scale per tensor"
+    trains = "POT2_INQ to POT7_INQ weights, per tensor or channel at one scale of the layer"
 
     scale: Tensor
     fixed: Tensor
@@ -87,7 +87,7 @@ class InqQuantizer(FakeQuantizer):
 
     def setup(self) -> None:
         self.levels = LevelSet(self.tensor_format.format)
-        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("scale", torch.ones(self.scale_shape))
         self.register_buffer("fixed", torch.zeros(0, dtype=torch.bool))
         self.register_buffer("held", torch.zeros(0))
 
@@ -98,7 +98,7 @@ class InqQuantizer(FakeQuantizer):
             role == "weight"
             and name.startswith("POT")
             and "_INQ" in name
-            and scaling.granularity == "tensor"
+            and scaling.granularity in ("tensor", "channel")
             and scaling.kind in ("float", "pot")
         )
 
@@ -107,7 +107,7 @@ class InqQuantizer(FakeQuantizer):
         found = 0.0
         if largest > 0:
             found = 2.0 ** inq_exponents(largest, self.tensor_format.format.bits)[1]
-        self.scale.copy_(self.positive_or_one(torch.tensor(found)))
+        self.scale.fill_(self.positive_or_one(torch.tensor(found)))
         self.fixed = torch.zeros_like(x, dtype=torch.bool)
         self.held = torch.zeros_like(x, dtype=self.scale.dtype)
 
@@ -119,7 +119,8 @@ class InqQuantizer(FakeQuantizer):
         return PartlyFixed.apply(x, self.fixed, self.held)  # type: ignore[no-any-return, no-untyped-call]
 
     def _rounded(self, x: Tensor) -> Tensor:
-        return self.levels.nearest(quotient(x, self.scale)).mul_(self.scale).to(x.dtype)
+        s = scale_axis(self.scale, x.dim(), self.axis)
+        return self.levels.nearest(quotient(x, s)).mul_(s).to(x.dtype)
 
     def scale_now(self) -> Tensor:
         return self.scale
