@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from bitjoule.hardware import HardwareError, load, preset_text
 from bitjoule.hardware.fault import value_at
@@ -327,3 +328,14 @@ def test_junk_anywhere_is_a_list_of_faults_and_never_a_crash(data: st.DataObject
         assert error.faults and all(fault.text.strip() for fault in error.faults)
     else:
         assert load(hardware.to_mapping()) == hardware
+
+
+@pytest.mark.parametrize("size", [-5, "x", None, 0])
+def test_a_faulty_size_is_told_once_where_a_table_needs_it(size: object) -> None:
+    document = YAML(typ="safe").load(preset_text("eyeriss"))
+    glb = document["levels"][1]
+    del glb["read_pj"], glb["write_pj"]
+    glb |= {"from_table": {"technology": 65, "kind": "sram"}, "size_bits": size}
+    with pytest.raises(HardwareError) as error:
+        load(document)
+    assert [fault.path for fault in error.value.faults] == [("levels", 1, "size_bits")]

@@ -86,10 +86,12 @@ def _looked_up(level: Mapping[str, Any]) -> tuple[dict[str, float], str]:
         prices = {"read_pj_per_bit": per_bit, "write_pj_per_bit": per_bit}
         return prices, f"{table['type']}, {per_bit:g} pJ per bit, hardware/memory_tables.py"
     size, width, banks = (level.get(key, start) for key, start in _SRAM_NEEDS)
+    if size == "unbounded":
+        raise ValueError("needs size_bits as a whole number > 0, not unbounded")
     if not all(
         isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in (size, width, banks)
     ):
-        raise ValueError("needs size_bits, width_bits and banks as whole numbers > 0")
+        return {"read_pj": 0.0, "write_pj": 0.0}, "sizes that are faults of their own"
     size, width, banks = (min(value, LARGEST_COUNT) for value in (size, width, banks))
     technology, target = table.get("technology"), table.get("scale_to_nm")
     if not isinstance(technology, int) or isinstance(technology, bool):

@@ -53,10 +53,10 @@ def _store_faults(entry: Mapping[str, Any], path: Path) -> Iterator[Fault]:
         "source": "it names the entry of provenance that this section's numbers come from",
     }
     for key, mend in mends.items():
-        if key not in entry:
+        if entry.get(key) is None:
             yield Fault((*path, key), f"{path_text((*path, key))} is missing; {mend}")
     for key in ("read_pj", "write_pj"):
-        given = [name for name in (key, f"{key}_per_bit") if name in entry]
+        given = [name for name in (key, f"{key}_per_bit") if entry.get(name) is not None]
         if not given:
             text = f"{path_text((*path, key))} is missing; give {key} or {key}_per_bit"
             yield Fault((*path, key), text)
