@@ -45,9 +45,8 @@ def main() -> int:
         tuple(ROWS.values()),
         compiled=not arguments.eager,
     )
-    print(
-        f"{arguments.network}, batch {arguments.batch}, {arguments.threads} threads, torch {torch.__version__}"
-    )
+    setting = f"batch {arguments.batch}, {arguments.threads} threads, torch {torch.__version__}"
+    print(f"{arguments.network}, {setting}")
     print("| format | ms per step | ratio | compiled, ms | ratio |\n|---|---|---|---|---|")
     for row, scheme in ROWS.items():
         cells = []

@@ -59,8 +59,8 @@ class LearnedStep(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             if out.dtype != u.dtype:  # 16 bits hold too little of the output
                 out = grid_(u.clone(), bounds.low, bounds.high).mul_(s)
-            inside = sum_product(dv, torch.sub(out, v, out=u), scale, ctx.axis)
-            outside = sum_product(torch.sub(g, dv, out=u), out, scale, ctx.axis)
+            inside = sum_product(dv, u.copy_(out).sub_(v), scale, ctx.axis)
+            outside = sum_product(u.copy_(g).sub_(dv), out, scale, ctx.axis)
             ds = inside.add_(outside).div_(floor).mul_(ctx.factor).to(scale.dtype)
         return dv.to(v.dtype), ds, None, None, None
 
