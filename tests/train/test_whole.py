@@ -11,7 +11,7 @@ import bitjoule
 from bitjoule import zoo
 from bitjoule.network import capture
 from bitjoule.quant import QuantizerConfig
-from bitjoule.scheme import parse_scheme
+from bitjoule.scheme import RepairError, parse_scheme
 from bitjoule.train import Diverged, QatConfig, quantizers, recipe, train_network, train_scheme
 from bitjoule.train.checkpoint import save_weights
 from bitjoule.train.evaluate import short_qat
@@ -113,3 +113,9 @@ def test_unit_preprocessing_gives_an_unsigned_input(mlp):
     first = quantizers(net)[f"quantizers.{net.graph.inputs[0]}"]
     assert str(first.tensor_format) == "UINT8"
     assert first.parameters_exported().scale == pytest.approx(1 / 255)
+
+
+@pytest.mark.parametrize("name", ["adam", "two_stage", "teacher", "bop"])
+def test_repairs_that_the_loop_does_not_follow_are_refused(mlp, few, name):
+    with pytest.raises(RepairError, match=rf"the training loop does not follow {name}; leave them out"):
+        train_scheme(mlp, few, f"w1a1+{name}", epochs=1, seed=0)

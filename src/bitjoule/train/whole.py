@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from bitjoule.network import Network
-from bitjoule.scheme import Scheme, parse_scheme
+from bitjoule.scheme import RepairError, Scheme, parse_scheme
 from bitjoule.train.accuracy import Accuracy, measure
 from bitjoule.train.checkpoint import save_weights
 from bitjoule.train.loop import train
@@ -21,6 +21,10 @@ from bitjoule.zoo.data import Dataset, Preprocessing
 __all__ = ["TrainReport", "image_signed", "quantized_for", "start_of", "train_network", "train_scheme"]
 
 WEIGHTS = "weights.safetensors"
+
+
+LOOP_REPAIRS = ("adam", "sgd", "decay", "teacher", "attention_match", "two_stage", "bop")
+"""Repairs that change how weights are updated, not what the network computes."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,12 @@ def image_signed(preprocessing: Preprocessing) -> bool:
 def quantized_for(
     net: Network, scheme: Scheme | str, data: Dataset, config: QatConfig | None = None
 ) -> Network:
-    """`prepare_qat` with what the data say of the input: its sign, and its exact scale where there is one."""
+    """`prepare_qat` with what the data say of the input: its sign, and its exact scale where there is one.
+
+    Raises:
+        RepairError: repairs of the scheme that only a training loop of one's own can follow.
+    """
+    _refuse_unread(parse_scheme(scheme) if isinstance(scheme, str) else scheme)
     return prepare_qat(
         net,
         scheme,
@@ -76,6 +85,17 @@ def quantized_for(
         input_scale=data.preprocessing.input_scale,
         image_signed=image_signed(data.preprocessing),
     )
+
+
+def _refuse_unread(scheme: Scheme) -> None:
+    """A repair that would change nothing is no repair."""
+    unread = [name for name in scheme.repairs if name in LOOP_REPAIRS]
+    if unread:
+        raise RepairError(
+            f"scheme {scheme}: the training loop does not follow {', '.join(unread)}; leave them out, choose "
+            "optimizer, decay and distillation in the recipe, or train with a loop of your own "
+            "(quant.repairs.repair_settings)"
+        )
 
 
 def start_of(
