@@ -19,7 +19,6 @@ def make(method, text, role="weight", **settings):
         ("lsq", "UINT8/channel", "activation"),
         ("lsq", "INT4/group16", "weight"),
         ("lsq", "BIPOLAR", "weight"),
-        ("ste", "MIDRISE2", "weight"),
         ("ste", "INT8/channel", "activation"),
         ("ste", "INT8+zp", "weight"),
         ("moons", "INT4", "weight"),
