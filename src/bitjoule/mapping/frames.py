@@ -90,7 +90,7 @@ def frame_of(
         for place, (at, parent) in enumerate(zip([-1, *keepers], keepers, strict=False)):
             me = len(children)
             more = place + 1 < len(keepers)
-            children.append([t, at, parent, me - 1 if place else -1, me + 1 if more else -1])
+            children.append([t, at, parent, me + 1 if more else -1])
             if at >= 0:
                 born[at, t] = me
         if tensor == "outputs":
@@ -226,7 +226,7 @@ def constants_of(problem: Problem, accelerator: Accelerator, frame: Frame, sprea
     rate = problem.macs_per_cycle
     cycles = -(-steps // int(rate)) if rate == int(rate) else math.ceil(steps / rate)
     partial = 0
-    for tensor, at, parent, _, _ in frame.child:
+    for tensor, at, parent, _ in frame.child:
         handed = steps * int(spread.least[OUTPUTS, parent + 1])
         if tensor == OUTPUTS and at < 0 and handed > int(spread.level[parent, VISITS]):
             partial |= 1 << int(parent)

@@ -123,7 +123,7 @@ class Incumbent:
         self.limited = limits
         self.best: tuple[Candidate, NDArray[np.int64], NDArray[np.int64]] | None = None
         self.hard = 0
-        self.labels = self.evaluated = self.bounded = self.dominated = self.skipped = self.too_large = 0
+        self.evaluated = self.bounded = self.dominated = self.skipped = self.too_large = 0
 
     def candidates(self, problem: Problem, assignments: Iterable[SpatialAssignment]) -> Iterator[Candidate]:
         """Every keep set with every spatial assignment, bounded by what the MAC units must fetch."""
@@ -247,9 +247,8 @@ class Incumbent:
 
     def _merge(self, candidate: Candidate, outcome: _Outcome, *, complete: bool) -> None:
         """Count what was done, and take a better nest as the incumbent."""
-        labels, bounded, dominated, evaluated, too_large, stopped = (int(n) for n in outcome.counters)
+        _, bounded, dominated, evaluated, too_large, stopped = (int(n) for n in outcome.counters)
         self.too_large += too_large
-        self.labels += labels
         self.bounded += bounded
         self.dominated += dominated
         self.evaluated += evaluated

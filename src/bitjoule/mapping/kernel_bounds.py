@@ -89,29 +89,29 @@ def open_bound(
         if f.child[c, PARENT] > level:
             wide *= x.least[t, f.child[c, PARENT] + 1] // x.least[t, level + 1]
         if state[c] == FIXED:
-            known += child_cost(f, x, c, fills[c], wide, partial, np.int64(0), nothing)[0]
+            known += child_cost(f, x, c, fills[c], wide, partial, np.int64(0), nothing)
         elif t == WEIGHTS:
-            cost = child_cost(f, x, c, fills[c], wide, partial, np.int64(0), nothing)[0]
+            cost = child_cost(f, x, c, fills[c], wide, partial, np.int64(0), nothing)
             moving_w += cost
             if free_w > 1:
-                cost = child_cost(f, x, c, fills[c] // free_w, wide, partial, np.int64(0), nothing)[0]
+                cost = child_cost(f, x, c, fills[c] // free_w, wide, partial, np.int64(0), nothing)
             resting_w += cost
         elif t == OUTPUTS:
-            cost = child_cost(f, x, c, fills[c], wide, partial, np.int64(0), nothing)[0]
+            cost = child_cost(f, x, c, fills[c], wide, partial, np.int64(0), nothing)
             moving_o += cost
             if free_o > 1:
-                cost = child_cost(f, x, c, fills[c] // free_o, wide, partial, np.int64(0), nothing)[0]
+                cost = child_cost(f, x, c, fills[c] // free_o, wide, partial, np.int64(0), nothing)
             resting_o += cost
         else:
             by_output = _slide(f, x, f.child[c, LEVEL], tile, P, Q)
             by_kernel = _slide(f, x, f.child[c, LEVEL], tile, R, S)
-            cost = child_cost(f, x, c, _part(fills[c], by_output), wide, partial, np.int64(0), nothing)[0]
+            cost = child_cost(f, x, c, _part(fills[c], by_output), wide, partial, np.int64(0), nothing)
             sliding_w += cost
             if by_kernel != by_output:
-                cost = child_cost(f, x, c, _part(fills[c], by_kernel), wide, partial, np.int64(0), nothing)[0]
+                cost = child_cost(f, x, c, _part(fills[c], by_kernel), wide, partial, np.int64(0), nothing)
             sliding_o += cost
             left = _part(fills[c] // free_i, min(by_output, by_kernel))
-            resting_i += child_cost(f, x, c, left, wide, partial, np.int64(0), nothing)[0]
+            resting_i += child_cost(f, x, c, left, wide, partial, np.int64(0), nothing)
     weights = resting_w + moving_o + sliding_w
     outputs = resting_o + moving_w + sliding_o
     inputs = resting_i + moving_w + moving_o
@@ -192,12 +192,12 @@ def inside_bound(f: Frame, x: Spread, lowest: int, top: int, tile: Any, partial:
                         at_rest = min(at_rest, _moves(f, x, t, level, tile, d, True))
             if rests:
                 at_rest = min(at_rest, _moves(f, x, t, level, tile, np.int64(-1), True))
-            sliding_w += child_cost(f, x, c, by_output, wide, partial, np.int64(0), nothing)[0]
-            sliding_o += child_cost(f, x, c, by_kernel, wide, partial, np.int64(0), nothing)[0]
-            resting_i += child_cost(f, x, c, at_rest, wide, partial, np.int64(0), nothing)[0]
+            sliding_w += child_cost(f, x, c, by_output, wide, partial, np.int64(0), nothing)
+            sliding_o += child_cost(f, x, c, by_kernel, wide, partial, np.int64(0), nothing)
+            resting_i += child_cost(f, x, c, at_rest, wide, partial, np.int64(0), nothing)
             continue
         fills = _moves(f, x, t, level, tile, np.int64(-1), False)
-        cost = child_cost(f, x, c, fills, wide, partial, np.int64(0), nothing)[0]
+        cost = child_cost(f, x, c, fills, wide, partial, np.int64(0), nothing)
         free = 1
         if t == WEIGHTS:
             moving_w += cost
@@ -206,7 +206,7 @@ def inside_bound(f: Frame, x: Spread, lowest: int, top: int, tile: Any, partial:
             moving_o += cost
             free = (x.bounds[C] // tile[C]) * (x.bounds[R] // tile[R]) * (x.bounds[S] // tile[S])
         if rests and free > 1:
-            cost = child_cost(f, x, c, fills // free, wide, partial, np.int64(0), nothing)[0]
+            cost = child_cost(f, x, c, fills // free, wide, partial, np.int64(0), nothing)
         if t == WEIGHTS:
             resting_w += cost
         else:
@@ -250,5 +250,5 @@ def compulsory_bound(f: Frame, x: Spread, inside: int, partial: int, nothing: An
                 columns = distinct_offsets(total[Q], f.window[2], total[S], f.window[3])
                 elements *= total[N] * rows * columns
             fills = elements // (wide * x.level[home, INSTANCES])
-        energy += child_cost(f, x, c, fills, wide, partial, np.int64(0), nothing)[0]
+        energy += child_cost(f, x, c, fills, wide, partial, np.int64(0), nothing)
     return energy

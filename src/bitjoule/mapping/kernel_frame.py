@@ -22,7 +22,6 @@ __all__ = [
     "DRAIN",
     "FIXED",
     "FRAME_COLUMNS",
-    "INNER",
     "INPUTS",
     "INSTANCES",
     "LEVEL",
@@ -67,10 +66,9 @@ CLOSED = 3
 TENSOR = 0
 LEVEL = 1
 PARENT = 2
-INNER = 3
-OUTER = 4
-"""Columns of `Frame.child`: tensor, level (-1: MAC units), parent level, next child inwards and outwards of
-the same tensor (-1: none)."""
+OUTER = 3
+"""Columns of `Frame.child`: tensor, level (-1: MAC units), parent level, next child outwards of the
+same tensor (-1: none)."""
 
 CAPACITY = 0
 PSUM_N = 1

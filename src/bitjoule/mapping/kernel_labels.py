@@ -156,7 +156,7 @@ def _dominates(
                     if x.level[outer, VARIES] == 1:
                         return False
             wide *= x.least[t, parent + 1] // x.least[t, level + 1]
-        cost_a += child_cost(f, x, c, a[HEAD + c], wide, np.int64(-1), np.int64(0), traffic)[0]
+        cost_a += child_cost(f, x, c, a[HEAD + c], wide, np.int64(-1), np.int64(0), traffic)
         if cost_a > cost_b:
             return False
     for i in range(traffic.size):

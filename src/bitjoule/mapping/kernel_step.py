@@ -61,7 +61,7 @@ N, G, K, C, P, Q, R, S = range(8)
 def child_cost(
     f: Frame, x: Spread, c: Any, fills: Any, spread: Any, partial: Any, drained: Any, traffic: Any
 ) -> Any:
-    """Energy that child `c` causes at itself and its parent, and whether the parent's outputs are partial.
+    """Energy that child `c` causes at itself and its parent.
 
     `fills`: F; `spread`: D; `partial`: bit per level; `drained`: F of the parent where it drains. Words are
     added to `traffic` where it is not empty.
@@ -90,7 +90,7 @@ def child_cost(
                 traffic[2 * f.level[parent, TRACK]] += sent
             if level >= 0 and f.level[level, TRACK] >= 0:
                 traffic[2 * f.level[level, TRACK] + 1] += received
-        return energy, False
+        return energy
     once = x.level[parent, VISITS]
     above = moved > once
     if above:
@@ -127,7 +127,7 @@ def child_cost(
             traffic[2 * f.level[parent, TRACK] + 1] += sent
         if level >= 0 and f.level[level, TRACK] >= 0:
             traffic[2 * f.level[level, TRACK] + 1] += received
-    return energy, above
+    return energy
 
 
 @njit(cache=True, error_model="numpy")
@@ -252,7 +252,7 @@ def settle(
                 if state[outer] != FIXED and state[outer] != CLOSED:
                     continue
                 drained = fills[outer]
-        cost, _ = child_cost(f, x, c, fills[c], spread[c], partial, drained, traffic)
+        cost = child_cost(f, x, c, fills[c], spread[c], partial, drained, traffic)
         energy += cost
         state[c] = CLOSED
     return energy, partial, must_be_final, True
