@@ -25,7 +25,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from bitjoule.quant.config import QuantizerConfig, QuantizerError, Role, quantizer_config
-from bitjoule.train.recipes import PRESETS, Recipe, RecipeError, recipe_from_json, scheme_recipe
+from bitjoule.train.recipes import (
+    PRESETS,
+    SCHEME_PRESETS,
+    Recipe,
+    RecipeError,
+    recipe_from_json,
+    scheme_recipe,
+)
 from bitjoule.train.topology import build_options
 
 if TYPE_CHECKING:
@@ -141,13 +148,13 @@ class TrainingEvaluator:
     def fingerprint(self) -> dict[str, object]:
         """Everything that changes the result beyond candidate, budget, seed, split, data and parent."""
         preset = self.config.get("preset")
-        bases = {preset: PRESETS[preset]} if preset else PRESETS
+        bases = {preset: PRESETS[preset]} if preset else {name: PRESETS[name] for name in SCHEME_PRESETS}
         data = self.config["data"]
         return {
             "init": self.config["init"],
             "teacher": self.config.get("teacher"),
             "recipe": self._changes(),
-            "defaults": {name: recipe.to_json() for name, recipe in bases.items()},
+            "defaults": {name: recipe.settings() for name, recipe in bases.items()},
             "weight": self.config.get("weight"),
             "activation": self.config.get("activation"),
             "preprocessing": data.get("preprocessing", "signed"),

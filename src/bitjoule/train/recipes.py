@@ -14,6 +14,7 @@ from bitjoule.scheme import Scheme
 
 __all__ = [
     "PRESETS",
+    "SCHEME_PRESETS",
     "SOURCES",
     "Loss",
     "Optimizer",
@@ -178,6 +179,20 @@ class Recipe:
         }
 
 
+    def settings(self) -> dict[str, object]:
+        """The fields that are not at their default, as JSON: a field that is added later changes no key.
+
+        >>> Recipe(epochs=5, lr=0.1).settings()
+        {'epochs': 5, 'lr': 0.1}
+        """
+        plain = Recipe(epochs=1e6)
+        return {
+            key: value
+            for (key, value), default in zip(self.to_json().items(), plain.to_json().values(), strict=True)
+            if value != default
+        }
+
+
 FLOAT_DEFAULT = Recipe(epochs=30, lr=0.1, weight_decay=5e-4, warmup=1.0)
 QAT_DEFAULT = Recipe(epochs=5, lr=0.01, weight_decay=1e-4, ema=0.999, freeze_batch_norm=0.2)
 MOONS2017 = Recipe(
@@ -212,6 +227,9 @@ PRESETS: Mapping[str, Recipe] = {
     "cpu_qat": replace(QAT_DEFAULT, epochs=4, ema=None),
 }
 """Recipes by name."""
+
+SCHEME_PRESETS = ("float_default", "moons_default", "binary_default", "qat_default", "qat_narrow", "qat_2bit")
+"""The presets that `scheme_recipe` chooses from."""
 
 SOURCES: Mapping[str, str] = {
     "float_default": "own; rate and decay of the fp32 nets in yhhhli/APoT_Quantization",
