@@ -19,15 +19,18 @@ from bitjoule.energy.operations import (
     FREE_KINDS,
     REQUANTIZE,
     SELECTING_KINDS,
+    Elementary,
     elementary_operations,
+    narrowing,
     require_known,
 )
+from bitjoule.formats import TensorFormat
 from bitjoule.hardware import Hardware, TtaSection
 from bitjoule.workload import Layer, Operation, Workload
 
 __all__ = ["braintta"]
 
-MAC, EPILOGUE, DRAM, REQUANTIZED = "mac", "op:epilogue", "level:dram", "op:requantize"
+MAC, EPILOGUE, DRAM = "mac", "op:epilogue", "level:dram"
 IN_EPILOGUE = frozenset({"batch_norm", "relu", "relu6", "hardtanh", "identity", "dropout"})
 """Fused operators that the epilogue already does."""
 
@@ -36,8 +39,8 @@ def braintta(workload: Workload, hardware: Hardware, *, residency: ResidencyMode
     """Energy and cycles of one inference on a BrainTTA-like core.
 
     Items per step: "mac", "op:epilogue", "op:<kind>" of element operations, "op:requantize" (the result of an
-    operation of its own; the narrow copy of a wide tensor that a layer reads, as in HPR), "level:dram" by
-    tensor.
+    operation of its own; the narrow copy of a wide tensor that a layer reads, as in HPR), "op:compare" in its
+    place where that copy has one bit or is ternary, "level:dram" by tensor.
 
     Raises:
         Infeasible: a layer's formats, or a step's working set, do not fit the core.
@@ -122,18 +125,26 @@ def _operation_items(
     if cycles:
         yield _cycles_item(step, f"op:{operation.kind}", "outputs", cycles, section)
     if not operation.fused_into and operation.kind not in FREE_KINDS | SELECTING_KINDS:
-        yield _cycles_item(step, REQUANTIZED, "outputs", vectors * int(REQUANTIZE.total), section)
+        stored = workload.tensors.get(operation.output)
+        kind, work = _into(None if stored is None else stored.format)
+        yield _cycles_item(step, f"op:{kind}", "outputs", vectors * int(work.total), section)
+
+
+def _into(stored: TensorFormat | None) -> tuple[str, Elementary]:
+    """The way into a Format: thresholds where it has one bit, else requantization; floats as well."""
+    return ("requantize", REQUANTIZE) if stored is None else narrowing(stored)
 
 
 def _narrowing_items(layer: Layer, workload: Workload, section: TtaSection) -> Iterator[CostItem]:
     """The copy in the layer's own width of a tensor that is stored wider."""
     operands = 2 if layer.kind == "matmul" else 1
-    widths = (layer.input_bits, layer.weight_bits)
-    for name, bits in zip(layer.inputs[:operands], widths, strict=False):
+    reads = ((layer.input_bits, layer.input_format), (layer.weight_bits, layer.weight_format))
+    for name, (bits, read) in zip(layer.inputs[:operands], reads, strict=False):
         tensor = workload.tensors.get(name)
         if tensor is not None and tensor.bits > bits:
             vectors = math.ceil(tensor.elements / section.lanes)
-            yield _cycles_item(layer.name, REQUANTIZED, "inputs", vectors * int(REQUANTIZE.total), section)
+            kind, work = _into(read)
+            yield _cycles_item(layer.name, f"op:{kind}", "inputs", vectors * int(work.total), section)
 
 
 def _cycles_item(step: str, component: str, tensor: str, cycles: int, section: TtaSection) -> CostItem:

@@ -21,6 +21,7 @@ from bitjoule.energy.operations import (
     SHIFT,
     Elementary,
     elementary_operations,
+    narrowing,
 )
 from bitjoule.formats import TensorFormat
 from bitjoule.hardware import Hardware
@@ -102,9 +103,12 @@ def operation_items(operation: Operation, workload: Workload, prices: ElementPri
         yield _item(operation.name, "requantize", work, operation.elements, bits, prices)
 
 
-def narrowing_item(layer: str, elements: int, bits: int, prices: ElementPrices) -> CostItem:
-    """The copy in the layer's own width of a tensor that is stored wider."""
-    return _item(layer, "requantize", REQUANTIZE, elements, bits, prices, tensor="inputs")
+def narrowing_item(
+    layer: str, read: TensorFormat | None, elements: int, bits: int, prices: ElementPrices
+) -> CostItem:
+    """The copy in the Format that a layer reads (`read`) of a tensor that is stored wider, in `bits`."""
+    kind, work = ("requantize", REQUANTIZE) if read is None else narrowing(read)
+    return _item(layer, kind, work, elements, bits, prices, tensor="inputs")
 
 
 def _rescaled(operation: Operation, workload: Workload) -> Elementary:
@@ -117,13 +121,10 @@ def _requantized(stored: TensorFormat | None, *sources: TensorFormat | None) -> 
     """From accumulators to the stored Format; thresholds for one bit and for ternary."""
     if stored is None or stored.format.kind == "float" or stored.format.name == ACCUMULATOR:
         return Elementary()
-    if stored.format.name == "BIPOLAR":
-        return ADD
-    if stored.format.name == "TERNARY":
-        return ADD * 2
-    if all(_power_of_two(entry) for entry in (stored, *sources)):
+    kind, work = narrowing(stored)
+    if kind == "requantize" and all(_power_of_two(entry) for entry in (stored, *sources)):
         return SHIFT * 2
-    return REQUANTIZE
+    return work
 
 
 def _power_of_two(entry: TensorFormat | None) -> bool:

@@ -127,7 +127,8 @@ class StepWork:
             if not group.role
         ]
         for name, elements, bits in self._copies():
-            items.append(narrowing_item(self.name, elements, self.bits[name], prices))
+            read = self.step.input_format if bits == self.step.input_bits else self.step.weight_format
+            items.append(narrowing_item(self.name, read, elements, self.bits[name], prices))
             level = self.platform.level(name in on)
             moves.append(self.moved(name, "read", name in on, "inputs"))
             moves.append(

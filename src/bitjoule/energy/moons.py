@@ -23,6 +23,7 @@ import math
 from dataclasses import dataclass
 
 from bitjoule.energy.cost import Cost, CostItem
+from bitjoule.energy.operations import FREE_KINDS
 from bitjoule.hardware import Hardware, MoonsSection
 from bitjoule.workload import Layer, Workload
 
@@ -30,6 +31,11 @@ __all__ = ["LayerWidths", "moons"]
 
 OPERATIONS_PER_OUTPUT = 3
 """Bias, batch norm, activation."""
+
+IN_THE_FORM = frozenset(
+    {"batch_norm", "relu", "relu6", "hardtanh", "max_pool", "avg_pool", "global_avg_pool"}
+)
+"""Operators that the three operations per output stand for, and pooling, which is free."""
 
 DRAM, COMPUTE, MAIN, LOCAL = "moons:dram", "moons:compute", "moons:main", "moons:local"
 
@@ -270,4 +276,21 @@ def _notes(section: MoonsSection, workload: Workload) -> tuple[str, ...]:
         notes.append(
             f"model extrapolated: {', '.join(floats)} by storage bits, the paper has integers of 1 to 16"
         )
+    if "+" in workload.scheme:
+        notes.append(_repairs_note(workload))
     return tuple(notes)
+
+
+def _repairs_note(workload: Workload) -> str:
+    """What a repaired binary network does that the closed form has no term for."""
+    kinds: dict[str, int] = {}
+    for operation in workload.operations:
+        if operation.kind not in IN_THE_FORM | FREE_KINDS:
+            kinds[operation.kind] = kinds.get(operation.kind, 0) + operation.elements
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items())) or "none here"
+    return (
+        "the closed form counts layers that repairs add, not their element operations ("
+        + listed
+        + ") beyond "
+        "three per output of a layer, nor the traffic of tensors that only such operations read"
+    )

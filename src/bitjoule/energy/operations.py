@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from bitjoule.formats import TensorFormat
 from bitjoule.workload import Operation, Workload
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Elementary",
     "UnknownOperation",
     "elementary_operations",
+    "narrowing",
     "require_known",
 ]
 
@@ -76,8 +78,8 @@ DIVIDE = Elementary(adds=4, muls=4)
 REQUANTIZE = Elementary(muls=1, shifts=2)
 """One multiplication, one shift, one clamp: what a result costs on its way to another scale or width."""
 
-SELECTING_KINDS = frozenset({"max_pool"})
-"""Operators whose results are values they read: nothing to requantize."""
+SELECTING_KINDS = frozenset({"max_pool", "compare"})
+"""Operators whose results are values they read, or signs: nothing to requantize."""
 
 FREE_KINDS = frozenset(
     {"identity", "dropout", "flatten", "reshape", "transpose", "slice", "concat", "pad", "constant"}
@@ -87,6 +89,7 @@ FREE_KINDS = frozenset(
 PER_ELEMENT: Mapping[str, Elementary] = MappingProxyType(
     {
         "add": ADD,
+        "compare": ADD,
         "sub": ADD,
         "neg": ADD,
         "mul": MUL,
@@ -138,6 +141,22 @@ def elementary_operations(operation: Operation, workload: Workload) -> Elementar
         per_row = DIVIDE * (1 / row if isinstance(row, int) and row > 0 else 1.0)
         return (ADD * 3 + EXP + MUL if kind == "softmax" else ADD * 3 + MUL * 3) + per_row
     raise UnknownOperation([kind])
+
+
+def narrowing(stored: TensorFormat) -> tuple[str, Elementary]:
+    """What brings a value of another scale or width into `stored`: the kind of operation, and how much.
+
+    One bit is one comparison with a threshold, ternary two; everything else is requantized.
+
+    >>> from bitjoule.formats import parse_tensor_format
+    >>> narrowing(parse_tensor_format("BIPOLAR"))[0], narrowing(parse_tensor_format("INT4"))[0]
+    ('compare', 'requantize')
+    """
+    if stored.format.bits == 1:
+        return "compare", ADD
+    if stored.format.name == "TERNARY":
+        return "compare", ADD * 2
+    return "requantize", REQUANTIZE
 
 
 def require_known(workload: Workload) -> None:

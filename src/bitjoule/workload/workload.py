@@ -346,12 +346,12 @@ class _Counter:
         compares = not fused and node.name in self.thresholds
         return Operation(
             name=node.name,
-            kind="add" if compares else node.op,
+            kind="compare" if compares else node.op,
             inputs=self._reads(node.inputs),
             output=node.output if fused else self._end(node),
             elements=self.graph.tensors[node.output].elements,
             fused_into=fused,
-            attributes={**node.attributes, **({"threshold": True} if compares else {})},
+            attributes=node.attributes,
         )
 
     def _stored(self, name: str) -> StoredTensor:

@@ -71,8 +71,9 @@ def test_a_learned_shift_of_a_stored_tensor_is_an_add_per_input(shape: Shape) ->
 def test_a_norm_before_the_sign_compares(shape: Shape) -> None:
     graph = block(shape)
     after = cost(graph, "pre_bn", "double_residual")
-    compares = [o for o in after.operations if o.attributes.get("threshold")]
-    assert [(o.kind, o.elements) for o in compares] == [("add", shape.inputs), ("add", shape.outputs)]
+    compares = [o for o in after.operations if o.kind == "compare"]
+    assert [o.elements for o in compares] == [shape.inputs, shape.outputs]  # C H W of each convolution
+    assert [after.tensors[o.output].bits for o in compares] == [1, 1]
     # of the five norms, those of the stem and of the shortcut still multiply
     assert elements(after)["batch_norm"] == shape.inputs + shape.outputs
 
