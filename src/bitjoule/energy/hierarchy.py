@@ -191,7 +191,7 @@ def _weight_bits(works: tuple[StepWork, ...], platform: Platform, *, takes_room:
     found = {}
     for number, work in enumerate(works):
         if isinstance(work.step, Layer) and work.step.has_weights:
-            held = platform.words(work.step.weight_elements, work.step.weight_bits, home)
+            held = platform.words(work.step.weight_elements, work.step.stored_bits_per_weight, home)
             found[number] = held * home.word_bits if takes_room else 0
     return found
 

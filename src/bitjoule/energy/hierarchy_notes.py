@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from bitjoule.energy.feature_memory import ResidencyMode
 from bitjoule.energy.hierarchy_prices import HierarchyPrices
 from bitjoule.energy.mapping_table import PlacedMapping
+from bitjoule.energy.sparsity_notes import sparsity_notes
 from bitjoule.hardware import Hardware
 from bitjoule.mapping.evaluate import Mode
 from bitjoule.mapping.layer_problem import psum_warning
@@ -56,6 +57,7 @@ def notes(
             yield warnings[0] + others
     if pin_weights:
         yield from _pinned_notes(prices)
+    yield from sparsity_notes(workload)
 
 
 def _pinned_notes(prices: HierarchyPrices) -> Iterator[str]:

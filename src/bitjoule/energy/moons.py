@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from bitjoule.energy.cost import Cost, CostItem
 from bitjoule.energy.operations import FREE_KINDS
+from bitjoule.energy.sparsity_notes import sparsity_notes
 from bitjoule.hardware import Hardware, MoonsSection
 from bitjoule.workload import Layer, Workload
 
@@ -120,7 +121,7 @@ def moons(workload: Workload, hardware: Hardware) -> Cost:
         hardware=hardware.name,
         hardware_hash=hardware.hash,
         outermost=DRAM,
-        notes=_notes(section, workload),
+        notes=(*_notes(section, workload), *sparsity_notes(workload)),
         provenance={
             component: "; ".join(f"{key}: {hardware.source_of(f'moons.{key}').status}" for key in keys)
             for component, keys in PRICE_KEYS.items()
@@ -128,18 +129,17 @@ def moons(workload: Workload, hardware: Hardware) -> Cost:
     )
 
 
-def _weight_words(layer: Layer, section: MoonsSection) -> int:
-    """N_s of one layer."""
-    return layer.weight_elements + (layer.bias_elements if section.biases_counted else 0)
+def _weight_words(layer: Layer, section: MoonsSection) -> float:
+    """N_s of one layer, in words of q_w bits; pruned N:M, survivors and their places as such words."""
+    weights = layer.weight_storage_bits / layer.weight_bits if layer.sparsity else layer.weight_elements
+    return weights + (layer.bias_elements if section.biases_counted else 0)
 
 
 def _fetched_share(workload: Workload, widths: dict[str, LayerWidths], section: MoonsSection) -> float:
     """Share of every layer's weights that is fetched from DRAM: X / sum(N_s*q_w), over stored words."""
     if section.on_chip_bits == "unbounded":
         return 0.0
-    weights = {
-        layer.stored_weight: layer.weight_elements * widths[layer.name].weights for layer in workload.layers
-    }
+    weights = {layer.stored_weight: layer.weight_storage_bits for layer in workload.layers}
     biases = {
         layer.stored_bias: layer.bias_elements * widths[layer.name].weights
         for layer in workload.layers

@@ -30,7 +30,7 @@ def problem_of(layer: Layer, hardware: Hardware, *, mode: Mode = "physical") -> 
     _check_kind(hardware)
     weight, activation = _operands(layer)
     priced = (weight, activation) if mode == "physical" else (parse_format("INT8"),) * 2
-    weights: int | None = layer.weight_bits
+    weights: int | None = layer.stored_bits_per_weight
     inputs: int | None = layer.input_bits
     accumulates = _is_accumulator(layer)
     outputs: int | None = layer.output_bits

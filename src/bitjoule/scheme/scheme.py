@@ -4,6 +4,7 @@
     base      := "w" token "a" token | "int" b | "fp16" | "bf16" | "float32" | "moons-" b | format
     token     := bits | FORMAT                       w4a4, wTERNARYa8
     option    := "first=" p | "last=" p | "downsample=" p | "depthwise=" p | "preadd=" ("acc" | "b" | "h")
+               | "prune=" N ":" M             N weights kept of every M along the input channels   w4a4[prune=2:4]
     p         := bits | "same"                    options and overrides are separated by commas
     repair    := a name of `repairs.py`, for schemes with binary layers   w1a1+double_residual+rprelu
     override  := layer-pattern ":" "w" token "a" token
@@ -30,6 +31,8 @@ __all__ = ["GraphMode", "Override", "Precision", "Scheme", "SchemeError", "parse
 GraphMode = Literal["SP", "HPR"]
 DEFAULT_HIGH_BITS = 16
 EDGE_LAYER_BITS = 8
+LONGEST_BLOCK = 64
+"""Weights in a block of N:M pruning, at most."""
 KNOWN_NAMES = (
     *(
         "int8",
@@ -138,7 +141,8 @@ class Scheme:
     """Formats for a whole network. Build it with `parse_scheme`; `str` prints the canonical name.
 
     `first`, `last`, `downsample`, `depthwise`: bits that those layers have at least, or None for the
-    scheme's own. `repairs` are names of binary repairs, in canonical order.
+    scheme's own. `repairs` are names of binary repairs, in canonical order. `prune`: (N, M), at most N weights
+    of every M along the input channels are not zero; which layers follow is said in `workload/sparsity.py`.
 
     >>> scheme = parse_scheme("w8a8")
     >>> str(scheme), str(parse_scheme("hpr16-w4a4[first=8]"))
@@ -155,6 +159,7 @@ class Scheme:
     preadd: Literal["acc", "b", "h"] = "acc"
     overrides: tuple[Override, ...] = field(default=())
     repairs: tuple[str, ...] = ()
+    prune: tuple[int, int] | None = None
 
     @cached_property
     def name(self) -> str:
@@ -174,6 +179,8 @@ class Scheme:
             )
             if value != usual[key]
         ]
+        if self.prune is not None:
+            options.append("prune={}:{}".format(*self.prune))
         text = prefix + "+".join((_base_name(self.precision), *self.repairs))
         if options:
             text += f"[{','.join(options)}]"
@@ -252,7 +259,8 @@ def parse_scheme(text: str) -> Scheme:
         raise SchemeError(
             f"scheme {stripped!r}: the residual width of hpr must be 2 to 16 bits, not {high_bits}"
         )
-    settings = _parse_options(shape["options"], stripped, _defaults(precision, mode))
+    settings = _parse_options(shape["options"], stripped, {**_defaults(precision, mode), "prune": None})
+    prune = _parse_prune(settings.pop("prune"), precision, stripped)
     overrides = _parse_overrides(shape["overrides"], stripped)
     return Scheme(
         precision=precision,
@@ -260,6 +268,7 @@ def parse_scheme(text: str) -> Scheme:
         high_bits=high_bits,
         overrides=overrides,
         repairs=_parse_repairs(repairs, (precision, *(each.precision for each in overrides)), stripped),
+        prune=prune,
         **settings,  # type: ignore[arg-type]
     )
 
@@ -353,13 +362,15 @@ def _parse_options(
         if key not in usual or not equals:
             raise SchemeError(
                 f"scheme {text!r}: unknown option {option.strip()!r}; options: "
-                "first=8, last=8, downsample=8, depthwise=8 (bits or same), preadd=acc|b|h"
+                "first=8, last=8, downsample=8, depthwise=8 (bits or same), preadd=acc|b|h, prune=2:4"
             )
         if key == "preadd":
             if value not in ("acc", "b", "h"):
                 raise SchemeError(f"scheme {text!r}: preadd must be acc, b or h, not {value!r}")
             if value == "h" and usual["preadd"] != "h":
                 raise SchemeError(f"scheme {text!r}: preadd=h needs hpr, which has a high precision")
+            settings[key] = value
+        elif key == "prune":
             settings[key] = value
         elif value == "same":
             settings[key] = None
@@ -368,6 +379,33 @@ def _parse_options(
         else:
             raise SchemeError(f"scheme {text!r}: {key} must be 1 to 16 bits or same, not {value!r}")
     return settings
+
+
+def _parse_prune(value: int | str | None, precision: Precision, text: str) -> tuple[int, int] | None:
+    """N and M of `prune=N:M`; the weights must have a zero."""
+    if value is None:
+        return None
+    pattern = re.fullmatch(r"([0-9]+):([0-9]+)", str(value))
+    kept, block = (int(pattern[1]), int(pattern[2])) if pattern else (0, 0)
+    if not 1 <= kept < block <= LONGEST_BLOCK:
+        channels = str(value).startswith("channels")
+        hint = "; whole channels are cut before the scheme: bitjoule prune NETWORK --channels 0.3" * channels
+        raise SchemeError(
+            f"scheme {text!r}: prune must be N:M, N of every M weights kept with 1 <= N < M <= "
+            f"{LONGEST_BLOCK}, such as 2:4, not {str(value)!r}{hint}"
+        )
+    if precision == Precision("FLOAT32", "FLOAT32"):
+        raise SchemeError(
+            f"scheme {text!r}: prune masks the weights that a quantizer reads, and float32 has none; "
+            f"use fp16[prune={value}] or fewer bits"
+        )
+    weights = precision.weight_format().format
+    if not weights.has_zero:
+        raise SchemeError(
+            f"scheme {text!r}: {weights.name} has no zero, so none of its weights can be pruned; use weights "
+            "with a zero, such as TERNARY or INT2"
+        )
+    return kept, block
 
 
 def _parse_repairs(names: list[str], precisions: tuple[Precision, ...], text: str) -> tuple[str, ...]:

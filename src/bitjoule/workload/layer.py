@@ -15,6 +15,7 @@ from typing import Literal
 from bitjoule.formats import TensorFormat
 from bitjoule.workload.document import Entry
 from bitjoule.workload.graph import Graph, GraphError, Node
+from bitjoule.workload.sparsity import Sparsity, parse_sparsity
 
 __all__ = ["Layer", "layer_of"]
 
@@ -22,6 +23,8 @@ UNQUANTIZED_BITS = 32
 
 SHARED = ("weight_name", "bias_name")
 """Fields that a document has only where a parameter is shared."""
+
+OPTIONAL = (*SHARED, "sparsity")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Layer:
     stored tensors it reads: its operand(s), then the shortcuts of a residual add fused behind it.
     `output` is the stored tensor its pipeline ends in; `output_format` is the Format of that tensor
     (INT32 for logits, which stay accumulators). A Format of None means FLOAT32. `weight_name` and
-    `bias_name` name parameters that other layers read too; "" means its own.
+    `bias_name` name parameters that other layers read too; "" means its own. `sparsity`: N:M, None for dense
+    weights; it changes what is stored, not how many MACs are executed.
 
     >>> conv = Layer("conv1", "conv", 1, 64, 3, 32, 32, 3, 3, padding=(1, 1, 1, 1))
     >>> conv.macs, conv.weight_elements, conv.input_elements, conv.output_elements
@@ -62,6 +66,7 @@ class Layer:
     reads_network_input: bool = False
     weight_name: str = ""
     bias_name: str = ""
+    sparsity: Sparsity | None = None
 
     def __post_init__(self) -> None:
         for field in ("N", "K", "C", "P", "Q", "R", "S", "groups"):
@@ -128,6 +133,25 @@ class Layer:
         return _bits(self.weight_format)
 
     @property
+    def weight_storage_bits(self) -> int:
+        """Storage of all weights: values, and under N:M sparsity the survivors and their places.
+
+        >>> layer = Layer("fc", "linear", 1, 8, 16, 1, 1, 1, 1, sparsity=Sparsity(2, 4))
+        >>> layer.weight_elements * layer.weight_bits, layer.weight_storage_bits  # 64 of 128 weights, 2 bits
+        (4096, 2176)
+        """
+        if self.sparsity is None:
+            return self.weight_elements * self.weight_bits
+        return self.sparsity.storage_bits(self.weight_elements, self.weight_bits)
+
+    @property
+    def stored_bits_per_weight(self) -> int:
+        """Bits that each weight takes in a tile: whole ones, rounded up where N:M gives a fraction."""
+        if self.sparsity is None:
+            return self.weight_bits
+        return -(-self.weight_storage_bits // self.weight_elements)
+
+    @property
     def input_bits(self) -> int:
         """Storage bits of an input value as this layer reads it."""
         return _bits(self.input_format)
@@ -156,6 +180,7 @@ class Layer:
             "output_format": _text(self.output_format),
             "reads_network_input": self.reads_network_input,
             **{key: getattr(self, key) for key in SHARED if getattr(self, key)},
+            **({"sparsity": str(self.sparsity)} if self.sparsity else {}),
         }
 
     @classmethod
@@ -165,8 +190,8 @@ class Layer:
         read = Entry(
             entry,
             f"layer {name!r}" if isinstance(name, str) else "layer",
-            tuple(field for field in cls.__dataclass_fields__ if field not in SHARED),
-            optional=SHARED,
+            tuple(field for field in cls.__dataclass_fields__ if field not in OPTIONAL),
+            optional=OPTIONAL,
         )
         top, left, bottom, right = read.integers("padding", 4)
         (rows, columns), (row_gap, column_gap) = (read.integers(key, 2, 1) for key in ("stride", "dilation"))
@@ -188,6 +213,7 @@ class Layer:
             reads_network_input=read.flag("reads_network_input"),
             weight_name=read.text("weight_name"),
             bias_name=read.text("bias_name"),
+            sparsity=_sparsity(read),
         )
 
 
@@ -277,6 +303,14 @@ def _matmul(node: Node, left: tuple[int, ...], right: tuple[int, ...], result: t
         groups=heads,
         input_elements=math.prod(left),
     )
+
+
+def _sparsity(read: Entry) -> Sparsity | None:
+    text = read.text("sparsity")
+    try:
+        return parse_sparsity(text) if text else None
+    except ValueError:
+        raise read.fault("sparsity", "N:M with 1 <= N < M, such as 2:4") from None
 
 
 def _bits(tensor_format: TensorFormat | None) -> int:

@@ -9,6 +9,7 @@ not divide, weights whose Format has no zero. A weight that several layers read 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from bitjoule.workload.assign import layer_precisions
 from bitjoule.workload.graph import Graph, Node
 from bitjoule.workload.pipeline import first_layers
 
-__all__ = ["Sparsity", "SparseLayers", "sparse_layers"]
+__all__ = ["SparseLayers", "Sparsity", "parse_sparsity", "sparse_layers"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,18 @@ class Sparsity:
 
     def __str__(self) -> str:
         return f"{self.kept}:{self.block}"
+
+
+def parse_sparsity(text: str) -> Sparsity:
+    """The Sparsity of `N:M`; ValueError for anything else.
+
+    >>> parse_sparsity("2:4")
+    Sparsity(kept=2, block=4)
+    """
+    match = re.fullmatch(r"([0-9]+):([0-9]+)", text)
+    if match is None or not 1 <= int(match[1]) < int(match[2]):
+        raise ValueError(f"sparsity must be N:M with 1 <= N < M, such as 2:4, not {text!r}")
+    return Sparsity(int(match[1]), int(match[2]))
 
 
 @dataclass(frozen=True)
