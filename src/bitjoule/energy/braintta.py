@@ -25,6 +25,7 @@ from bitjoule.energy.operations import (
     require_known,
 )
 from bitjoule.formats import TensorFormat
+from bitjoule.energy.sparsity_notes import sparsity_notes
 from bitjoule.hardware import Hardware, TtaSection
 from bitjoule.workload import Layer, Operation, Workload
 
@@ -76,7 +77,7 @@ def braintta(workload: Workload, hardware: Hardware, *, residency: ResidencyMode
         hardware=hardware.name,
         hardware_hash=hardware.hash,
         outermost=DRAM,
-        notes=_notes(section, operands, residency),
+        notes=(*_notes(section, operands, residency), *sparsity_notes(workload)),
         provenance={
             MAC: "; ".join(
                 f"{price}: {hardware.source_of(f'tta.e_cycle_pj.{price}').status}"
@@ -185,7 +186,7 @@ def _weight_passes(layer: Layer, section: TtaSection) -> int:
 
 def _weight_bits(layer: Layer) -> int:
     """Weights in their format; biases are 32-bit accumulator words."""
-    return layer.weight_elements * layer.weight_bits + layer.bias_elements * 32
+    return layer.weight_storage_bits + layer.bias_elements * 32
 
 
 def _pmem_bits(layer: Layer, section: TtaSection) -> int:

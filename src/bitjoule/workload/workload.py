@@ -17,6 +17,7 @@ from bitjoule.workload.graph import MAC_OPS, Attribute, Graph, GraphError, Node
 from bitjoule.workload.layer import Layer, layer_of
 from bitjoule.workload.pipeline import pipeline_end, without_no_ops
 from bitjoule.workload.repairs import repaired_graph
+from bitjoule.workload.sparsity import sparse_layers
 from bitjoule.workload.thresholds import threshold_nodes
 
 __all__ = ["Operation", "StoredTensor", "Workload", "workload_of"]
@@ -105,8 +106,8 @@ class Workload:
 
     @property
     def weight_bits(self) -> int:
-        """Storage of all weights. A weight that layers read in two Formats is stored in both."""
-        stored = {layer.stored_weight: layer.weight_elements * layer.weight_bits for layer in self.layers}
+        """Storage of all weights, N:M indices included. A weight read in two Formats is stored in both."""
+        stored = {layer.stored_weight: layer.weight_storage_bits for layer in self.layers}
         return sum(stored.values())
 
     def layer(self, name: str) -> Layer:
@@ -239,6 +240,7 @@ class _Counter:
         self.assignment = assignment
         self.root: Mapping[str, tuple[str, ...]] = self._roots()
         self.thresholds = threshold_nodes(graph, assignment)
+        self.sparse = sparse_layers(graph, scheme)
 
     def workload(self) -> Workload:
         graph = self.graph
@@ -335,6 +337,7 @@ class _Counter:
                 "weight_format": weight_format,
                 "input_format": assignment.reads[node.name, 0],
                 "output_format": output_format,
+                "sparsity": self.sparse.pruned.get(node.name),
                 "reads_network_input": any(t in self.graph.inputs for t in self.root[node.inputs[0]]),
             }
         )
