@@ -70,6 +70,7 @@ ONLY: Mapping[str, tuple[tuple[Method, ...], tuple[Role, ...]]] = {
     "detach_stats": (("apot",), ("weight",)),
     "freeze_oscillations": (("lsq", "lsq+"), ("weight",)),
     "dampen_oscillations": (("lsq", "lsq+"), ("weight",)),
+    "csd_penalty": (("ste", "lsq", "lsq+", "tqt"), ("weight",)),
 }
 """Settings that a few methods have, with these and the roles."""
 
@@ -116,6 +117,9 @@ class QuantizerConfig:
     freeze_oscillations, dampen_oscillations
         of `lsq` and `lsq+` weights of at most 4 bits: levels that flip too often are held, or drawn to their
         middle by a loss (Nagel et al. 2022).
+    csd_penalty
+        of `ste`, `lsq`, `lsq+` and `tqt` weights: this times the number of signed power-of-two terms of all
+        weights is added to the loss (`quant/pruning/terms.py`); 0 for none.
 
     >>> QuantizerConfig("lsq").learn_scale
     True
@@ -135,6 +139,7 @@ class QuantizerConfig:
     detach_stats: bool = False
     freeze_oscillations: bool = False
     dampen_oscillations: bool = False
+    csd_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for key, value, allowed in (
@@ -159,8 +164,13 @@ class QuantizerConfig:
             flag = getattr(self, key)
             if not isinstance(flag, bool):
                 raise QuantizerError(f"QuantizerConfig: {key} must be true or false, not {flag!r}")
-        for key, number in (("momentum", self.momentum), ("scale", self.scale), ("bound", self.bound)):
-            absent = key != "momentum" and number is None
+        for key, number in (
+            ("momentum", self.momentum),
+            ("scale", self.scale),
+            ("bound", self.bound),
+            ("csd_penalty", self.csd_penalty),
+        ):
+            absent = key in ("scale", "bound") and number is None
             if not absent and (isinstance(number, bool) or not isinstance(number, int | float)):
                 raise QuantizerError(f"QuantizerConfig: {key} must be a number, not {number!r}")
         if not 0 <= self.momentum < 1:
@@ -168,6 +178,10 @@ class QuantizerConfig:
         for key, number in (("scale", self.scale), ("bound", self.bound)):
             if number is not None and not 0 < number < float("inf"):
                 raise QuantizerError(f"QuantizerConfig: {key} must be finite and > 0, not {number}")
+        if not 0 <= self.csd_penalty < float("inf"):
+            raise QuantizerError(
+                f"QuantizerConfig: csd_penalty must be finite and >= 0, not {self.csd_penalty}"
+            )
         if (self.range == "fixed") != (self.scale is not None):
             raise QuantizerError(
                 f"QuantizerConfig: range 'fixed' and a scale belong together, got range {self.range!r} with "

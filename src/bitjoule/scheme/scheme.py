@@ -4,7 +4,7 @@
     base      := "w" token "a" token | "int" b | "fp16" | "bf16" | "float32" | "moons-" b | format
     token     := bits | FORMAT                       w4a4, wTERNARYa8
     option    := "first=" p | "last=" p | "downsample=" p | "depthwise=" p | "preadd=" ("acc" | "b" | "h")
-               | "prune=" N ":" M             N weights kept of every M along the input channels   w4a4[prune=2:4]
+               | "prune=" N ":" M             N weights of every M are kept    w4a4[prune=2:4]
     p         := bits | "same"                    options and overrides are separated by commas
     repair    := a name of `repairs.py`, for schemes with binary layers   w1a1+double_residual+rprelu
     override  := layer-pattern ":" "w" token "a" token
@@ -141,8 +141,8 @@ class Scheme:
     """Formats for a whole network. Build it with `parse_scheme`; `str` prints the canonical name.
 
     `first`, `last`, `downsample`, `depthwise`: bits that those layers have at least, or None for the
-    scheme's own. `repairs` are names of binary repairs, in canonical order. `prune`: (N, M), at most N weights
-    of every M along the input channels are not zero; which layers follow is said in `workload/sparsity.py`.
+    scheme's own. `repairs` are names of binary repairs, in canonical order. `prune`: (N, M), at most N of
+    every M weights along the input channels are not zero; `workload/sparsity.py` says in which layers.
 
     >>> scheme = parse_scheme("w8a8")
     >>> str(scheme), str(parse_scheme("hpr16-w4a4[first=8]"))

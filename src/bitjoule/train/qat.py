@@ -23,9 +23,11 @@ from bitjoule.quant import (
     natural_method,
 )
 from bitjoule.quant.config import Role
+from bitjoule.quant.pruning import first_values, insert_masks, mask_of, parameter_node
 from bitjoule.quant.repairs import HeavisideQuantizer, repair_settings, repaired
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.workload import Node, QuantPoint, assign
+from bitjoule.workload.sparsity import sparse_layers
 
 __all__ = ["QatConfig", "moons_initialize", "prepare_qat", "quantizers", "uses_moons"]
 
@@ -69,7 +71,7 @@ def prepare_qat(
 
     Raises:
         QuantizerError: a method cannot train a Format, or clips latent weights (moons, binary) and stands on
-            a part of a parameter.
+            a part of a parameter, or does not keep weights at 0 that the scheme prunes.
         SchemeError: the scheme does not parse, or an override matches no layer.
         RepairError: a repair of the scheme finds no binary layer.
 
@@ -105,9 +107,12 @@ def prepare_qat(
         return make_activation_quantizer(point, asked)
 
     quantized = insert_quantizers(net, assignment, weight, activation)
+    quantized = insert_masks(quantized, sparse_layers(net.graph, parsed))
+    paths = {quantizer: path for path, quantizer in quantizers(quantized).items()}
     with torch.no_grad():
         for quantizer, value in _weights(quantized):
-            quantizer.initialize(value)
+            mask = mask_of(quantized, paths[quantizer])
+            quantizer.initialize(first_values(quantizer, mask, value))
     return quantized
 
 
@@ -154,7 +159,7 @@ def _weights(net: Network) -> list[tuple[FakeQuantizer, Tensor]]:
         if node.op != "call_module" or not str(node.target).startswith(f"{QUANTIZERS}."):
             continue
         quantizer = net.module.get_submodule(str(node.target))
-        source = node.args[0]
+        source = parameter_node(net, node.args[0])
         if not isinstance(quantizer, FakeQuantizer) or quantizer.role != "weight":
             continue
         if isinstance(source, fx.Node) and source.op == "get_attr":

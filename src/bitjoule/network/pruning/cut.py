@@ -112,8 +112,8 @@ def _cut_pad(net: Network, call: fx.Node, node: Node, keep: Mapping[str, list[bo
     if not front and not back:
         return node
     made = keep[node.output]
-    pads = list(node.attributes["pads"])  # type: ignore[arg-type]
     place = 2 * (dims - 2)
+    pads = list(node.ints("pads", place + 2))
     pads[place : place + 2] = [sum(made[:front]), sum(made[len(made) - back :]) if back else 0]
     call.update_arg(1, pads)
     return replace(node, attributes={**node.attributes, "pads": tuple(pads)})
