@@ -8,7 +8,8 @@ from torch import nn
 
 from bitjoule.network import Network, NetworkError, apply_scheme, capture
 from bitjoule.network.rebuild import rebuild
-from bitjoule.network.repair_modules import DPReLU, OuterScale, residual_of_signs
+from bitjoule.network.repair_modules import OuterScale, residual_of_signs
+from bitjoule.network.slopes import DPReLU
 from bitjoule.scheme import parse_scheme
 from bitjoule.workload.repairs import repair_graph
 from tests.network.models import Residual, SharedRelu

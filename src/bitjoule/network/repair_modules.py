@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bitjoule.network.slopes import DPReLU, PReLU
 from bitjoule.workload.graph import Node
 
-__all__ = ["DPReLU", "Learned", "OuterScale", "function_of", "module_of", "residual_of_signs"]
+__all__ = ["Learned", "OuterScale", "function_of", "module_of", "residual_of_signs"]
 
 
 class Learned(nn.Module):
@@ -54,23 +55,6 @@ class OuterScale(nn.Module):
         return product.unsqueeze(0)
 
 
-class DPReLU(nn.Module):
-    """Slope `weight` below 0 and `positive` from 0 on, per channel; 0.25 and 1 at the start (PokeBNN).
-
-    >>> DPReLU(1)(torch.tensor([[-4.0], [4.0]])).tolist()
-    [[-1.0], [4.0]]
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.full((channels,), 0.25))
-        self.positive = nn.Parameter(torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        shape = (1, -1, *(1 for _ in x.shape[2:]))
-        return torch.where(x < 0, x * self.weight.view(shape), x * self.positive.view(shape))
-
-
 def module_of(node: Node, dims: int, training: bool) -> nn.Module | None:
     """The module that holds the parameters of `node`, None for an operator without any. `dims`: dimensions
     of its result.
@@ -91,7 +75,7 @@ def _module(node: Node, dims: int) -> nn.Module | None:
         return nn.BatchNorm2d(channels, eps=eps) if dims == 4 else nn.BatchNorm1d(channels, eps=eps)
     if node.op == "prelu":
         channels = sizes["weight"][0]
-        return DPReLU(channels) if "positive" in sizes else nn.PReLU(channels)
+        return DPReLU(channels) if "positive" in sizes else PReLU(channels)
     if node.op == "linear":
         outer, inner = sizes["weight"]
         return _drawn(nn.Linear(inner, outer, bias=False, device="meta"), node.name)

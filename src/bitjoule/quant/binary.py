@@ -44,8 +44,12 @@ def sign(x: Tensor) -> Tensor:
     >>> sign(torch.tensor([-0.5, -0.0, 2.0])).tolist()
     [-1.0, 1.0, 1.0]
     """
-    one = torch.ones((), dtype=x.dtype, device=x.device)
-    return torch.where(x >= 0, one, torch.where(x < 0, -one, x))
+    return steps(x).mul_(2).add_(1)
+
+
+def steps(x: Tensor) -> Tensor:
+    """0 for x >= 0, -1 below, NaN for NaN: as float passes, which are many times faster than a choice."""
+    return x.clamp(-1, 0).floor_()
 
 
 class Sign(torch.autograd.Function):
@@ -66,7 +70,10 @@ class Sign(torch.autograd.Function):
     ) -> Tensor:
         ctx.gradient, ctx.bound = gradient, bound
         ctx.save_for_backward(x, t)
-        return (sign(x) * scale_axis(scale, x.dim(), axis)).to(x.dtype)
+        s = scale_axis(scale, x.dim(), axis)
+        if s.dtype == x.dtype:  # the same numbers in one pass less
+            return steps(x).mul_(2 * s).add_(s)
+        return (sign(x) * s).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None, None]:
@@ -80,7 +87,7 @@ class Sign(torch.autograd.Function):
                 dx = g * clipped(wide, ctx.bound)
         else:
             slope = eda(wide, t) if t is not None else SIGN_GRADIENTS[ctx.gradient](wide)
-            dx = g * (slope if ctx.bound is None else bounded(slope, wide, ctx.bound))
+            dx = (slope if ctx.bound is None else bounded(slope, wide, ctx.bound)).mul_(g)
         return dx.to(x.dtype), None, None, None, None, None
 
 

@@ -101,6 +101,8 @@ class LevelSet(nn.Module):
 
     def nearest(self, u: Tensor) -> Tensor:
         """The level of every element of `u` (float32 or float64), as floats; NaN for NaN."""
+        if torch.compiler.is_compiling():
+            return self._nearest_in_any_layout(u)
         if u.dim() == 4 and not u.is_contiguous() and u.is_contiguous(memory_format=torch.channels_last):
             return self.nearest(u.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # look up in the order of memory
         if self.tabled:
@@ -110,4 +112,14 @@ class LevelSet(nn.Module):
             return found.add_(inside.mul_(0.0))  # NaN stays NaN
         begins = self.begins64 if u.dtype == torch.float64 else self.begins32
         found = self.levels.to(u.dtype)[torch.bucketize(u.contiguous(), begins, right=True)]
+        return torch.where(u == u, found, u)
+
+    def _nearest_in_any_layout(self, u: Tensor) -> Tensor:
+        """`nearest` for torch.compile, which may run with other strides than it traces: nothing is viewed."""
+        if self.tabled:
+            index = (u.nan_to_num(0.0).clamp(0.0, self.high) * 2).to(torch.int32)
+            found = self.table.to(u.dtype)[index]
+        else:
+            begins = self.begins64 if u.dtype == torch.float64 else self.begins32
+            found = self.levels.to(u.dtype)[torch.bucketize(u, begins, right=True)]
         return torch.where(u == u, found, u)

@@ -22,7 +22,16 @@ from bitjoule.formats import TensorFormat
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.oscillations import OscillatingWeights
-from bitjoule.quant.uniform import Bounds, floored, grid_, pass_inside, quotient, scale_axis, sum_product
+from bitjoule.quant.uniform import (
+    Bounds,
+    difference,
+    floored,
+    grid_,
+    pass_inside,
+    quotient,
+    scale_axis,
+    sum_product,
+)
 
 __all__ = ["LearnedStep", "LsqQuantizer"]
 
@@ -59,8 +68,8 @@ class LearnedStep(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             if out.dtype != u.dtype:  # 16 bits hold too little of the output
                 out = grid_(u.clone(), bounds.low, bounds.high).mul_(s)
-            inside = sum_product(dv, u.copy_(out).sub_(v), scale, ctx.axis)
-            outside = sum_product(u.copy_(g).sub_(dv), out, scale, ctx.axis)
+            inside = sum_product(dv, difference(out, v, u), scale, ctx.axis)
+            outside = sum_product(difference(g, dv, u), out, scale, ctx.axis)
             ds = inside.add_(outside).div_(floor).mul_(ctx.factor).to(scale.dtype)
         return dv.to(v.dtype), ds, None, None, None
 

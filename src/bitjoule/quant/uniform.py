@@ -14,6 +14,7 @@ from torch import Tensor
 
 __all__ = [
     "Bounds",
+    "difference",
     "floored",
     "grid_",
     "pass_inside",
@@ -72,6 +73,15 @@ def grid_(u: Tensor, low: float, high: float) -> Tensor:
     return u.clamp_(low, high).round_().add_(0.0)
 
 
+def difference(a: Tensor, b: Tensor, into: Tensor) -> Tensor:
+    """a - b in the memory of `into`, a tensor of their shape and of the wider dtype that is not needed any
+    more; a new tensor under torch.compile, which has no use for memory given to it.
+    """
+    if torch.compiler.is_compiling() or not (a.dtype == b.dtype == into.dtype):
+        return a.to(into.dtype) - b
+    return torch.sub(a, b, out=into)
+
+
 def pass_inside(g: Tensor, u: Tensor, outer: tuple[float, float]) -> Tensor:
     """g where outer[0] < u < outer[1], else 0."""
     return torch.ops.aten.hardtanh_backward(g, u, outer[0], outer[1])  # type: ignore[no-any-return]
@@ -92,10 +102,14 @@ def smallest_scale(dtype: torch.dtype) -> float:
 
 
 def sum_product(a: Tensor, b: Tensor, scale: Tensor, axis: int) -> Tensor:
-    """sum a b over all elements that share one scale, in the shape of `scale`."""
+    """sum a b over all elements that share one scale, in the shape of `scale`.
+
+    In eager mode one dot product in the order of memory. torch.compile fuses the plain sum, and may run with
+    other strides than it traces, so nothing is asked of them there.
+    """
     if scale.dim():
         return (a * b).sum([i for i in range(a.dim()) if i != axis])
-    if a.stride() == b.stride():
+    if a.stride() == b.stride() and not torch.compiler.is_compiling():
         if a.is_contiguous():
             return torch.dot(a.view(-1), b.view(-1))
         if a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last):
