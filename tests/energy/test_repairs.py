@@ -86,3 +86,13 @@ def test_each_topology_repair_costs_energy_on_the_core() -> None:
             assert priced(f"hpr-w1a1+{name}").energy_pj > base, name
         if entry.branch == "training":
             assert priced(f"hpr-w1a1+{name}").energy_pj == base, name
+
+
+@pytest.mark.parametrize("hardware", ["braintta22", "eyeriss"])
+def test_what_follows_a_residual_add_is_priced(hardware: str) -> None:
+    tiny = Shape(C=8, K=8, H=4, W=4)
+    base = priced("hpr-w1a1+double_residual", hardware, tiny)
+    more = priced("hpr-w1a1+double_residual+rprelu", hardware, tiny)
+    assert counts(base, "op:prelu") == 0 < counts(more, "op:prelu")
+    assert counts(more, "op:add") > counts(base, "op:add")
+    assert more.energy_pj > base.energy_pj

@@ -35,6 +35,9 @@ MAC, EPILOGUE, DRAM = "mac", "op:epilogue", "level:dram"
 IN_EPILOGUE = frozenset({"batch_norm", "relu", "relu6", "hardtanh", "identity", "dropout"})
 """Fused operators that the epilogue already does."""
 
+IN_CLAMP = IN_EPILOGUE - {"batch_norm"}
+"""Operators behind an operation of its own that the clamp of its requantization already does."""
+
 
 def braintta(workload: Workload, hardware: Hardware, *, residency: ResidencyMode = "optimal") -> Cost:
     """Energy and cycles of one inference on a BrainTTA-like core.
@@ -107,6 +110,9 @@ def _step_items(
     """Cycles on the core; every item counts cycles."""
     if isinstance(step, Operation):
         yield from _operation_items(step.name, step, workload, section)
+        for operation in workload.operations:
+            if operation.fused_into == step.name and operation.kind not in IN_CLAMP:
+                yield from _operation_items(step.name, operation, workload, section)
         return
     yield from _narrowing_items(step, workload, section)
     operand = operands[step.name]

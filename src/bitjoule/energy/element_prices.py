@@ -87,7 +87,8 @@ def fused_items(
 
 
 def operation_items(operation: Operation, workload: Workload, prices: ElementPrices) -> Iterator[CostItem]:
-    """A step of its own: its operator, operands brought to one scale, and the way to the stored width."""
+    """A step of its own: its operator, operands brought to one scale, what is fused behind it, and the way to
+    the stored width."""
     stored = [workload.tensors[name] for name in (*operation.inputs, operation.output)]
     bits = max(tensor.bits for tensor in stored)
     work = elementary_operations(operation, workload)
@@ -95,6 +96,10 @@ def operation_items(operation: Operation, workload: Workload, prices: ElementPri
         work = work + _rescaled(operation, workload) * max(0, len(operation.inputs) - 1)
     if work.total:
         yield _item(operation.name, operation.kind, work, operation.elements, bits, prices)
+    for fused in workload.operations:
+        if fused.fused_into == operation.name and fused.kind not in FREE_KINDS:
+            work = elementary_operations(fused, workload)
+            yield _item(operation.name, fused.kind, work, fused.elements, bits, prices)
     if operation.kind in FREE_KINDS | SELECTING_KINDS:
         return
     formats = [workload.tensors[name].format for name in operation.inputs]
