@@ -1,5 +1,6 @@
 """Scheme names: canonical printing, round trips, defaults, and the texts of the errors."""
 
+import re
 import subprocess
 import sys
 
@@ -31,8 +32,10 @@ CANONICAL = {
 UNFIT = ("UINT", "INT24", "INT32")
 NAMES = [str(f) for f in registered_formats()]
 WEIGHTS = [*map(str, range(1, 17)), *(name for name in NAMES if not name.startswith(UNFIT))]
-WEIGHTS = [name for name in WEIGHTS if not name.endswith("_RELU")]
+WEIGHTS = [name for name in WEIGHTS if not name.endswith("_RELU") and not name.startswith("U")]
+ONLY_WEIGHTS = [name for name in NAMES if "SVA" in name or re.search("_(INQ|DS|ZF)", name)]
 ACTIVATIONS = [*map(str, range(1, 17)), *(name for name in NAMES if not name.startswith(UNFIT))]
+ACTIVATIONS = [name for name in ACTIVATIONS if name not in ONLY_WEIGHTS]
 
 
 @pytest.mark.parametrize(("text", "name"), CANONICAL.items())
@@ -102,7 +105,28 @@ def test_hpr_that_equals_sp() -> None:
         (
             "w4a4[frist=8]",
             "scheme 'w4a4[frist=8]': unknown option 'frist=8'; options: first=8, last=8, downsample=8, "
-            "depthwise=8 (bits or same), preadd=acc|b|h",
+            "depthwise=8 (bits or same), preadd=acc|b|h, prune=2:4",
+        ),
+        (
+            "w4a4[prune=4:2]",
+            "scheme 'w4a4[prune=4:2]': prune must be N:M, N of every M weights kept with 1 <= N < M <= 64, "
+            "such as 2:4, not '4:2'",
+        ),
+        (
+            "w4a4[prune=channels:0.3]",
+            "scheme 'w4a4[prune=channels:0.3]': prune must be N:M, N of every M weights kept with 1 <= N < M "
+            "<= 64, such as 2:4, not 'channels:0.3'; whole channels are cut before the scheme: bitjoule prune "
+            "NETWORK --channels 0.3",
+        ),
+        (
+            "float32[prune=2:4]",
+            "scheme 'float32[prune=2:4]': prune masks the weights that a quantizer reads, and float32 has "
+            "none; use fp16[prune=2:4] or fewer bits",
+        ),
+        (
+            "w1a1[prune=2:4]",
+            "scheme 'w1a1[prune=2:4]': BIPOLAR has no zero, so none of its weights can be pruned; use weights "
+            "with a zero, such as TERNARY or INT2",
         ),
         ("w4a4[first=33]", "scheme 'w4a4[first=33]': first must be 1 to 16 bits or same, not '33'"),
         ("w4a4[preadd=x]", "scheme 'w4a4[preadd=x]': preadd must be acc, b or h, not 'x'"),
@@ -221,3 +245,52 @@ def test_binary_weights_alone_take_repairs_of_weights() -> None:
     assert parse_scheme("w4a4+rprelu{layer1.*:w1a1}").repairs == ("rprelu",)
     with pytest.raises(SchemeError, match="mends layers with binary weights and activations"):
         parse_scheme("w1a8+learned_shift")
+
+
+@pytest.mark.parametrize("name", ONLY_WEIGHTS)
+def test_formats_for_weights_alone_are_no_activations(name: str) -> None:
+    assert parse_scheme(f"w{name}a8").weights.format.name == name
+    with pytest.raises(SchemeError, match=rf"^scheme 'w4a{name}': {name} is for weights: it"):
+        parse_scheme(f"w4a{name}")
+
+
+def test_text_of_a_format_for_weights_alone() -> None:
+    with pytest.raises(SchemeError) as error:
+        parse_scheme("w4a4{conv1:w4aSVA1}")
+    assert str(error.value) == (
+        "scheme 'w4a4{conv1:w4aSVA1}': SVA1 is for weights: it approximates whole rows at once, by search; "
+        "give activations another format, such as w4a8 or w4aUAPOT4"
+    )
+    with pytest.raises(SchemeError, match=r"POT5_INQ is for weights: its exponents come from"):
+        parse_scheme("wPOT5_INQaPOT5_INQ")
+
+
+@pytest.mark.parametrize(
+    ("token", "twin"), [("UAPOT4", "APOT4"), ("UPOT3_LOG", "POT3_LOG"), ("MOONS4_RELU", "MOONS4")]
+)
+def test_unsigned_formats_are_no_weights_and_have_a_signed_twin(token: str, twin: str) -> None:
+    with pytest.raises(SchemeError) as error:
+        parse_scheme(f"w{token}a8")
+    assert str(error.value) == (
+        f"scheme 'w{token}a8': weights are signed, and {token} holds nothing below 0; use w{twin}"
+    )
+    scheme = parse_scheme(f"w4a{token}")
+    assert str(scheme.activation(signed=True)) == twin
+    assert str(scheme.activation(signed=False)) == token
+    assert scheme.activation(signed=True).format.bits == scheme.activation(signed=False).format.bits
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("w4a4[prune=2:4]", "w4a4[prune=2:4]"),
+        ("w8a8[ prune = 1:4 , first=same ]", "int8[first=same,prune=1:4]"),
+        ("hpr-w4a4[prune=2:4]{fc:w8a8}", "hpr-w4a4[prune=2:4]{fc:w8a8}"),
+        ("fp16[prune=2:4]", "fp16[prune=2:4]"),
+    ],
+)
+def test_pruning_is_an_option_that_prints_and_parses(text: str, name: str) -> None:
+    scheme = parse_scheme(text)
+    assert str(scheme) == name and parse_scheme(name) == scheme
+    assert scheme.prune is not None and parse_scheme("w4a4").prune is None
+    assert scheme.hash != parse_scheme(name.replace("prune=", "preadd=b,prune=")).hash

@@ -252,3 +252,13 @@ def test_an_override_of_equal_width_is_another_format() -> None:
 
 def test_hpr_without_adds_is_sp() -> None:
     assert edges(vgg(), "hpr-w4a4") == edges(vgg(), "w4a4")
+
+
+@pytest.mark.parametrize(("token", "twin"), [("UAPOT4", "APOT4"), ("UPOT4_LOG", "POT4_LOG")])
+def test_edges_without_a_relu_have_the_signed_twin(token: str, twin: str) -> None:
+    found = edges(inverted_residual(), f"w4a{token}")
+    integers = edges(inverted_residual(), "w4a4")
+    swapped = {"UINT4": token, "INT4": twin}
+    assert {token, twin} <= set(found.values())
+    for edge, name in found.items():
+        assert name == swapped.get(integers[edge], integers[edge]), edge

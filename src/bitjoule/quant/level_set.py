@@ -121,5 +121,6 @@ class LevelSet(nn.Module):
             found = self.table.to(u.dtype)[index]
         else:
             begins = self.begins64 if u.dtype == torch.float64 else self.begins32
-            found = self.levels.to(u.dtype)[torch.bucketize(u, begins, right=True)]
+            plain = u.clone(memory_format=torch.contiguous_format)
+            found = self.levels.to(u.dtype)[torch.bucketize(plain, begins, right=True)]
         return torch.where(u == u, found, u)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from bitjoule.formats import TensorFormat, parse_tensor_format
+from bitjoule.formats import Format, TensorFormat, parse_tensor_format
 from bitjoule.scheme.repairs import RepairError, check_repairs, repair
 
 __all__ = ["GraphMode", "Override", "Precision", "Scheme", "SchemeError", "parse_scheme"]
@@ -97,7 +97,9 @@ class Precision:
     def activation_format(self, *, signed: bool) -> TensorFormat:
         """Format of an activation, by the sign of what it can hold; one scale per tensor.
 
-        One bit is the sign (BIPOLAR), or 0 and 1 where values cannot be negative (UINT1).
+        One bit is the sign (BIPOLAR), or 0 and 1 where values cannot be negative (UINT1). The token of a
+        family with signed and unsigned Formats means the pair of that width: UAPOT4 where values cannot be
+        negative, APOT4 where they can.
         """
         token = self.activation
         if token.isdigit():
@@ -107,7 +109,7 @@ class Precision:
             return parse_tensor_format(f"UINT{bits}")
         if re.fullmatch(r"MOONS[0-9]+", token) and token != "MOONS1" and not signed:
             return parse_tensor_format(f"{token}_RELU")
-        return parse_tensor_format(token)
+        return parse_tensor_format(signed_twin(token) if signed else token)
 
     @property
     def activation_bits(self) -> int:
@@ -342,11 +344,43 @@ def _check(precision: Precision, text: str) -> None:
             f"scheme {text!r}: weights are signed, 1 to 16 bits: {precision.weight} is no format for them"
         )
     try:
-        precision.weight_format()
+        weight = precision.weight_format().format
         precision.activation_format(signed=True)
-        precision.activation_format(signed=False)
+        activation = precision.activation_format(signed=False).format
     except ValueError as error:
         raise SchemeError(f"scheme {text!r}: {error}") from None
+    if not weight.signed:
+        raise SchemeError(
+            f"scheme {text!r}: weights are signed, and {weight.name} holds nothing below 0; "
+            f"use w{signed_twin(weight.name)}"
+        )
+    if why := _only_weights(activation):
+        raise SchemeError(
+            f"scheme {text!r}: {activation.name} is for weights: {why}; give activations another format, "
+            f"such as w{precision.weight}a8 or w{precision.weight}aUAPOT4"
+        )
+
+
+def signed_twin(name: str) -> str:
+    """The Format of the same width that also holds negative values; a signed one is its own.
+
+    >>> signed_twin("UAPOT4"), signed_twin("UPOT3_LOG"), signed_twin("MOONS4_RELU"), signed_twin("POT4")
+    ('APOT4', 'POT3_LOG', 'MOONS4', 'POT4')
+    """
+    return name.removeprefix("U").removesuffix("_RELU")
+
+
+def _only_weights(format_: Format) -> str | None:
+    """Why a Format cannot be that of activations, which are not known beforehand; None if it can."""
+    if format_.kind == "vector":
+        return "it approximates whole rows at once, by search"
+    if re.fullmatch(r"POT[0-9]+_(INQ|DS|ZF)(_LOG)?", format_.name):
+        return {
+            "INQ": "its exponents come from the largest weight of the trained layer",
+            "DS": "it never gives 0",
+            "ZF": "it has no 0",
+        }[format_.name.split("_")[1]]
+    return None
 
 
 def _parse_options(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bitjoule.formats import TensorFormat, parse_tensor_format
-from bitjoule.scheme import Precision, Scheme, SchemeError
+from bitjoule.scheme import Override, Precision, Scheme, SchemeError
 from bitjoule.workload.graph import (
     ACCUMULATING_POOLS,
     MAC_OPS,
@@ -341,7 +341,7 @@ def layer_precisions(graph: Graph, scheme: Scheme) -> dict[str, Precision]:
     first, last = first_layers(graph), last_layers(graph)
     layers = graph.mac_nodes()
     for override in scheme.overrides:
-        if not any(fnmatch.fnmatchcase(node.name, override.pattern) for node in layers):
+        if not any(_overridden(node, override) for node in layers):
             names = [node.name for node in layers]
             near = difflib.get_close_matches(override.pattern, names, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"layers: {', '.join(names)}"
@@ -363,10 +363,16 @@ def layer_precisions(graph: Graph, scheme: Scheme) -> dict[str, Precision]:
         ]
         precision = at_least(scheme.precision, max(floors, default=0))
         for override in scheme.overrides:
-            if fnmatch.fnmatchcase(node.name, override.pattern):
+            if _overridden(node, override):
                 precision = override.precision
         found[node.name] = precision
     return found
+
+
+def _overridden(node: Node, override: Override) -> bool:
+    """Whether the pattern matches the layer, or the layer whose further binary base it is."""
+    names = (node.name, str(node.attributes.get("base_of", node.name)))
+    return any(fnmatch.fnmatchcase(name, override.pattern) for name in names)
 
 
 def at_least(precision: Precision, bits: int) -> Precision:

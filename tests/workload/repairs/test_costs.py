@@ -188,6 +188,13 @@ def test_bases_multiply_everything(shape: Shape, bases: int) -> None:
     assert more["batch_norm"] in ((bases - 1) * shape.outputs, bases * shape.outputs)
 
 
+@pytest.mark.parametrize("pattern", ["conv", "con?"])
+def test_an_override_of_a_layer_is_one_of_its_bases(pattern: str) -> None:
+    after = workload_of(plain(Shape()), f"w8a8+bases_3{{{pattern}:w1a1}}")
+    bases = [layer for layer in after.layers if layer.name.startswith("conv")]
+    assert [(layer.weight_bits, layer.input_bits) for layer in bases] == [(1, 1)] * 3
+
+
 @pytest.mark.parametrize("name", [entry.name for entry in REPAIRS.values() if not entry.rewrites])
 def test_the_others_cost_nothing_in_operations(name: str) -> None:
     graph = block(Shape())
