@@ -266,7 +266,7 @@ def bad_losses(monkeypatch):
     def loss(*given):
         return loss_of(*given) * (float("nan") if next(count) in steps else 1.0)
 
-    monkeypatch.setattr("bitjoule.train.loop.loss_of", loss)
+    monkeypatch.setattr("bitjoule.train.objective.loss_of", loss)
     return steps
 
 

@@ -14,6 +14,7 @@ from bitjoule.train.parameters import (
 
 
 def by_name(net, groups):
+    groups = [*groups[0], *groups[1]]
     names = {id(p): name for name, p in net.named_parameters()}
     return {names[id(p)]: group for group in groups for p in group["params"]}
 

@@ -51,7 +51,7 @@ def test_the_rate_follows_the_batch():
         ({"optimizer": "lion"}, "recipe: optimizer must be one of sgd, adam, not 'lion'"),
         (
             {"schedule": "poly"},
-            "recipe: schedule must be one of cosine, linear, step, constant, moons2017, not 'poly'",
+            "recipe: schedule must be one of cosine, linear, step, constant, onecycle, moons2017, not 'poly'",
         ),
         (
             {"loss": "squared_hinge", "label_smoothing": 0.1},

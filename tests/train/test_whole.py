@@ -11,7 +11,7 @@ import bitjoule
 from bitjoule import zoo
 from bitjoule.network import capture
 from bitjoule.quant import QuantizerConfig
-from bitjoule.scheme import RepairError, parse_scheme
+from bitjoule.scheme import parse_scheme
 from bitjoule.train import Diverged, QatConfig, quantizers, recipe, train_network, train_scheme
 from bitjoule.train.checkpoint import save_weights
 from bitjoule.train.evaluate import short_qat
@@ -65,14 +65,13 @@ def test_every_way_to_train_starts_moons_formats_alike(digits, tmp_path, monkeyp
     settings = {"depths": (1, 1), "filters": (8, 16), "in_channels": 1, "image_size": 8}
     net = capture(zoo.build("moons", settings, 0), input_shape=(1, 1, 8, 8), name="moons")
     starts = []
-    for name in ("bitjoule.train.whole.train", "bitjoule.train.loop.train"):
-        original = sys.modules[name.rpartition(".")[0]].train
+    original = sys.modules["bitjoule.train.course"].train
 
-        def noted(start, *rest, original=original, **named):
-            starts.append({n: p.detach().clone() for n, p in start.named_parameters()})
-            return original(start, *rest, **named)
+    def noted(start, *rest, **named):
+        starts.append({n: p.detach().clone() for n, p in start.named_parameters()})
+        return original(start, *rest, **named)
 
-        monkeypatch.setattr(name, noted)
+    monkeypatch.setattr("bitjoule.train.course.train", noted)
     train_scheme(net, digits, "moons-4", epochs=0.1, seed=3)
     train_network(net, digits, "moons-4", epochs=0.1, parent_epochs=0.1, seed=3)
     save_weights(tmp_path / "weights.safetensors", net.state_dict())
@@ -113,9 +112,3 @@ def test_unit_preprocessing_gives_an_unsigned_input(mlp):
     first = quantizers(net)[f"quantizers.{net.graph.inputs[0]}"]
     assert str(first.tensor_format) == "UINT8"
     assert first.parameters_exported().scale == pytest.approx(1 / 255)
-
-
-@pytest.mark.parametrize("name", ["adam", "two_stage", "teacher", "bop"])
-def test_repairs_that_the_loop_does_not_follow_are_refused(mlp, few, name):
-    with pytest.raises(RepairError, match=rf"the training loop does not follow {name}; leave them out"):
-        train_scheme(mlp, few, f"w1a1+{name}", epochs=1, seed=0)

@@ -10,7 +10,8 @@ Config (all JSON; everything but `network` and `data` may be left out):
      "recipe": {"batch": 128, "augment": "crop-flip"},   fields of Recipe over the scheme's default
      "preset": "qat_default",                            a recipe in the place of the scheme's default
      "init": "parent" | "scratch",                       Moons' formats always start from U(-1, 1)
-     "teacher": "parent",                                distillation from the parent
+     "teacher": "parent",                                distillation from the parent, which also teaches
+                                                         where a repair needs a teacher
      "weight": {"method": "lsq"}, "activation": {...}}   QuantizerConfig of the scheme's own Formats
 """
 
@@ -209,9 +210,12 @@ class TrainingEvaluator:
         data = dataset_of(
             json.dumps(self.config["data"], sort_keys=True), budget.train_images, budget.val_images
         )
-        net = self._start(candidate, data, seed, parent_workdir)
+        net = self._start(candidate, seed, parent_workdir)
         finished = workdir / RESULT
         if finished.is_file():
+            from bitjoule.train.start import start_of
+
+            net = start_of(net, candidate.scheme, data, seed, self._qat_config())
             _load(net, workdir / WEIGHTS)
             metrics = cast(dict[str, object], json.loads(finished.read_text(encoding="utf-8"))["metrics"])
         else:
@@ -220,14 +224,12 @@ class TrainingEvaluator:
         accuracy: Accuracy = measure(net, chosen, data.preprocessing)
         return EvaluationResult(accuracy.fraction, accuracy.loss, metrics, workdir / WEIGHTS)
 
-    def _start(self, candidate: _Candidate, data: Dataset, seed: int, parent: Path | None) -> Network:
-        """The network as its training begins."""
-        from bitjoule.train.whole import start_of
-
+    def _start(self, candidate: _Candidate, seed: int, parent: Path | None) -> Network:
+        """The float network with the weights that its training begins with."""
         net = self._float(candidate, seed)
         if self.config["init"] == "parent":
             _load(net, _parent_weights(parent))
-        return start_of(net, candidate.scheme, data, seed, self._qat_config())
+        return net
 
     def _float(self, candidate: _Candidate, seed: int) -> Network:
         import torch
@@ -253,18 +255,22 @@ class TrainingEvaluator:
         stop: Callable[[], bool],
     ) -> tuple[Network, dict[str, object]]:
         from bitjoule.train.checkpoint import save_weights, write_json
-        from bitjoule.train.loop import CHECKPOINT, train
+        from bitjoule.train.course import forget_checkpoints, train_under
+        from bitjoule.train.repaired_recipe import needs_teacher
 
         workdir.mkdir(parents=True, exist_ok=True)
         teacher = None
-        if self.config.get("teacher"):
+        with_parent = self.config["init"] == "parent"
+        if self.config.get("teacher") or (with_parent and needs_teacher(candidate.scheme)):
             teacher = self._float(candidate, seed)
             _load(teacher, _parent_weights(parent_workdir))
-        result = train(
+        result = train_under(
             net,
             data,
+            candidate.scheme,
             self.recipe_for(candidate.scheme, budget.epochs),
             seed=seed,
+            config=self._qat_config(),
             teacher=teacher,
             workdir=workdir,
             progress=lambda epoch: print(f"{candidate.network} {candidate.scheme}: {epoch}", flush=True),
@@ -273,7 +279,7 @@ class TrainingEvaluator:
         save_weights(workdir / WEIGHTS, result.network.state_dict())
         history = [vars(epoch) for epoch in result.history]
         write_json(workdir / RESULT, {"schema": SCHEMA, "metrics": result.metrics(), "history": history})
-        (workdir / CHECKPOINT).unlink(missing_ok=True)
+        forget_checkpoints(workdir)
         return result.network, result.metrics()
 
     def _changes(self) -> dict[str, object]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from bitjoule.network import Network
 from bitjoule.quant import FakeQuantizer
+from bitjoule.quant.repairs import Stage
 from bitjoule.train.accuracy import Accuracy, measure
 from bitjoule.train.average import WeightAverage, kept_buffers, reestimate_batch_norm
 from bitjoule.train.between_steps import BetweenSteps
@@ -28,20 +29,20 @@ from bitjoule.train.checkpoint import (
     Checkpoint,
     CheckpointError,
     load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
     save_checkpoint,
 )
-from bitjoule.train.loss import loss_of
+from bitjoule.train.objective import Objective
+from bitjoule.train.optimizers import Optimizers
 from bitjoule.train.parameters import (
     batch_norms,
     clip_latent,
+    holds_weights,
     latent_limits,
-    make_optimizer,
     unfit_parameter,
 )
 from bitjoule.train.qat import quantizers
 from bitjoule.train.recipes import Recipe
+from bitjoule.train.repaired_recipe import refuse_missing_teacher, repaired_recipe, settings_of
 from bitjoule.train.result import Diverged, Epoch, Stopped, TrainResult
 from bitjoule.train.schedule import learning_rate
 from bitjoule.zoo.data import Dataset, Split, batches
@@ -63,6 +64,7 @@ def train(
     workdir: Path | None = None,
     progress: Callable[[Epoch], object] | None = None,
     stop: Callable[[], bool] | None = None,
+    stage: Stage | None = None,
 ) -> TrainResult:
     """Train a copy of `net`; quantized when `prepare_qat` made it.
 
@@ -71,7 +73,11 @@ def train(
     from it. `progress` gets each Epoch; `stop` is asked after each checkpoint. With a `teacher` the loss is
     mixed with distillation as the recipe says.
 
+    Repairs in the scheme of `net` go over the recipe: optimizer, decay, teacher, attention maps, flips. Of
+    two stages this is one, `stage`; `course.train_under` trains them all.
+
     Raises:
+        RepairError: a repair needs a teacher and there is none, or its blocks do not pair.
         Diverged: the loss was not finite in 3 steps in a row, or a parameter is not finite after an epoch.
         Stopped: `stop` returned True.
         CheckpointError: the checkpoint in `workdir` is of another training.
@@ -85,8 +91,10 @@ def train(
     >>> result.status, len(result.history)
     ('done', 1)
     """
+    if teacher is None:
+        refuse_missing_teacher(net.scheme)
     with _deterministic(seed), _evaluating(teacher):
-        run = _Run(net, data, recipe, seed, teacher, workdir)
+        run = _Run(net, data, recipe, seed, teacher, workdir, stage)
         return run.to_the_end(progress, stop)
 
 
@@ -132,8 +140,11 @@ class _Run:
         seed: int,
         teacher: nn.Module | Network | None,
         workdir: Path | None,
+        stage: Stage | None,
     ) -> None:
-        self.teacher, self.workdir = teacher, workdir
+        settings = settings_of(net.scheme)
+        recipe = repaired_recipe(recipe, settings, stage)
+        self.workdir = workdir
         self.net = net.clone()
         self.device = next((p.device for p in self.net.parameters()), torch.device("cpu"))
         self.data = data.to(self.device)
@@ -143,7 +154,7 @@ class _Run:
             self.split = Split(images, self.split.labels.repeat(2))
         if len(self.split) == 0:
             raise ValueError("train: the dataset has no training images")
-        self.identity = _identity(net, data, recipe, seed, teacher) if workdir else {}
+        self.identity = _identity(net, data, recipe, seed, teacher, stage) if workdir else {}
         self.layout = torch.contiguous_format
         if any(p.dim() == 4 for p in self.net.parameters()):
             self.layout = torch.channels_last
@@ -156,11 +167,13 @@ class _Run:
         self.total_steps = max(1, math.ceil(recipe.epochs * self.steps_per_epoch))
         self.epochs = math.ceil(self.total_steps / self.steps_per_epoch)
         self.freeze_from = self.total_steps - round(recipe.freeze_batch_norm * self.total_steps)
-        self.optimizer = make_optimizer(self.net, recipe)
+        self.optimizers = Optimizers(self.net, recipe, flips=settings.flips)
+        self.objective = Objective(self.net, recipe, settings, teacher, stage)
         self.limits = latent_limits(self.net)
         self.between = BetweenSteps(self.net)
         self.generator = torch.Generator().manual_seed(seed)
-        self.average = None if recipe.ema is None else WeightAverage(self.net, recipe.ema)
+        averaged = recipe.ema is not None and not holds_weights(self.net)
+        self.average = WeightAverage(self.net, recipe.ema or 0.0) if averaged else None
         self.step = 0
         self.bad_steps = 0
         self.history: list[Epoch] = []
@@ -236,16 +249,10 @@ class _Run:
 
     def _one_step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor | None:
         """The loss; None when it was not finite, and then nothing was learned from this batch."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+        self.optimizers.set_rates(rate, self.step)
         buffers = [b for b in self.net.module.buffers() if b.is_floating_point()]
         before = torch._foreach_mul(buffers, 1.0) if buffers else []
-        logits = self.net(images)
-        teacher_logits = None
-        if self.teacher is not None:
-            with torch.no_grad():
-                teacher_logits = self.teacher(images)
-        loss = loss_of(self.recipe, logits, labels, teacher_logits)
+        loss = self.objective(images, labels, self.step / self.total_steps)
         penalty = self.between.penalty(self.step / self.total_steps)
         if penalty is not None:
             loss = loss + penalty
@@ -257,13 +264,9 @@ class _Run:
                     buffer.copy_(value)
             return None
         self.bad_steps = 0
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
+        self.optimizers.step(loss)
         clip_latent(self.limits)
-        self.between.after_step(self.optimizer, self.step / self.total_steps)
+        self.between.after_step(self.optimizers.network, self.step / self.total_steps)
         if self.average is not None:
             self.average.update(self.step - 1)
         return loss.detach()
@@ -335,7 +338,7 @@ class _Run:
         tensors: dict[str, Mapping[str, Tensor]] = {
             "model": self.net.state_dict(),
             "best": self.best_state,
-            "optimizer": optimizer_tensors(self.optimizer),
+            **self.optimizers.sections(),
             "generators": generators,
         }
         if self.average is not None:
@@ -349,7 +352,8 @@ class _Run:
         path = self.workdir / CHECKPOINT
         checkpoint = load_checkpoint(path)
         document = checkpoint.document
-        found = cast(Mapping[str, object], document["identity"])
+        found = dict(cast(Mapping[str, object], document["identity"]))
+        found["recipe"] = {**Recipe(epochs=1).to_json(), **cast(Mapping[str, object], found["recipe"])}
         other = [key for key, value in self.identity.items() if found.get(key) != value]
         if other:
             raise CheckpointError(
@@ -357,7 +361,7 @@ class _Run:
                 f"differ{'s' if len(other) == 1 else ''}; give another workdir, or delete it to train anew"
             )
         self.net.load_state_dict(checkpoint.section("model"))
-        restore_optimizer(self.optimizer, checkpoint.section("optimizer"))
+        self.optimizers.restore(checkpoint)
         generators = checkpoint.section("generators")
         self.generator.set_state(generators["order"])
         torch.set_rng_state(generators["torch"])
@@ -389,7 +393,12 @@ def _refuse_single_values(net: Network, batch: int, images: int) -> None:
 
 
 def _identity(
-    net: Network, data: Dataset, recipe: Recipe, seed: int, teacher: nn.Module | Network | None
+    net: Network,
+    data: Dataset,
+    recipe: Recipe,
+    seed: int,
+    teacher: nn.Module | Network | None,
+    stage: Stage | None,
 ) -> dict[str, object]:
     """What makes a training this one and no other, as JSON."""
     described: dict[str, object] = {
@@ -401,6 +410,8 @@ def _identity(
         "teacher": None if teacher is None else [_digest(teacher), _quantizer_settings(_root(teacher))],
         "starting weights": _digest(net),
     }
+    if stage is not None:
+        described["stage"] = asdict(stage)
     return cast(dict[str, object], json.loads(json.dumps(described)))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from bitjoule.formats import TensorFormat
+from bitjoule.formats import TensorFormat, parse_tensor_format
 from bitjoule.network import Network, insert_quantizers
 from bitjoule.network.surgery import QUANTIZERS
 from bitjoule.quant import (
@@ -30,6 +30,8 @@ from bitjoule.workload import Node, QuantPoint, assign
 from bitjoule.workload.sparsity import sparse_layers
 
 __all__ = ["QatConfig", "moons_initialize", "prepare_qat", "quantizers", "uses_moons"]
+
+REAL = parse_tensor_format("FLOAT32")
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,15 @@ def prepare_qat(
     *,
     input_scale: float | None = None,
     image_signed: bool = True,
+    real_weights: bool = False,
 ) -> Network:
     """A new Network with a fake quantizer on every weight and edge; `float32` gives a plain copy. The binary
     repairs of the scheme come first: their operators, and what they say about one-bit quantizers.
 
     `input_scale`: the exact step of an 8-bit input (`Preprocessing.input_scale`); None observes the range of
-    the input in training. `image_signed`: whether inputs hold negative values. Weight quantizers are
-    initialized here, activation quantizers by the first training batch.
+    the input in training. `image_signed`: whether inputs hold negative values. `real_weights`: leave weights
+    of one bit in float32, as in the first of two stages. Weight quantizers are initialized here, activation
+    quantizers by the first training batch.
 
     Raises:
         QuantizerError: a method cannot train a Format, or clips latent weights (moons, binary) and stands on
@@ -91,6 +95,8 @@ def prepare_qat(
     own = {parsed.weights, parsed.activation(signed=False), parsed.activation(signed=True)}
 
     def weight(node: Node, tensor_format: TensorFormat) -> FakeQuantizer:
+        if real_weights and tensor_format.format.bits == 1:
+            return make_weight_quantizer(node, REAL, QuantizerConfig("float_cast"))
         asked = _config(config.weight, tensor_format, own, "weight")
         if asked == QuantizerConfig("binary"):
             asked = repairs.weight

@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch import nn
 
 from bitjoule.network import Network
-from bitjoule.scheme import RepairError, Scheme, parse_scheme
+from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.train.accuracy import Accuracy, measure
 from bitjoule.train.checkpoint import save_weights
-from bitjoule.train.loop import train
-from bitjoule.train.qat import QatConfig, moons_initialize, prepare_qat, uses_moons
-from bitjoule.train.recipes import Recipe, scheme_recipe
+from bitjoule.train.course import train_under
+from bitjoule.train.qat import QatConfig
+from bitjoule.train.recipes import Recipe, RecipeError, scheme_recipe
+from bitjoule.train.repaired_recipe import needs_teacher
 from bitjoule.train.result import Diverged, Epoch, TrainResult
-from bitjoule.zoo.data import Dataset, Preprocessing
+from bitjoule.train.start import image_signed, quantized_for, start_of
+from bitjoule.zoo.data import Dataset
 
 __all__ = ["TrainReport", "image_signed", "quantized_for", "start_of", "train_network", "train_scheme"]
 
 WEIGHTS = "weights.safetensors"
-
-
-LOOP_REPAIRS = ("adam", "sgd", "decay", "teacher", "attention_match", "two_stage", "bop")
-"""Repairs that change how weights are updated, not what the network computes."""
 
 
 @dataclass(frozen=True)
@@ -64,52 +63,6 @@ class TrainReport:
         }
 
 
-def image_signed(preprocessing: Preprocessing) -> bool:
-    """Whether a network sees negative inputs."""
-    return preprocessing.kind != "unit"
-
-
-def quantized_for(
-    net: Network, scheme: Scheme | str, data: Dataset, config: QatConfig | None = None
-) -> Network:
-    """`prepare_qat` with what the data say of the input: its sign, and its exact scale where there is one.
-
-    Raises:
-        RepairError: repairs of the scheme that only a training loop of one's own can follow.
-    """
-    _refuse_unread(parse_scheme(scheme) if isinstance(scheme, str) else scheme)
-    return prepare_qat(
-        net,
-        scheme,
-        config,
-        input_scale=data.preprocessing.input_scale,
-        image_signed=image_signed(data.preprocessing),
-    )
-
-
-def _refuse_unread(scheme: Scheme) -> None:
-    """A repair that would change nothing is no repair."""
-    unread = [name for name in scheme.repairs if name in LOOP_REPAIRS]
-    if unread:
-        raise RepairError(
-            f"scheme {scheme}: the training loop does not follow {', '.join(unread)}; leave them out, choose "
-            "optimizer, decay and distillation in the recipe, or train with a loop of your own "
-            "(quant.repairs.repair_settings)"
-        )
-
-
-def start_of(
-    net: Network, scheme: Scheme | str, data: Dataset, seed: int, config: QatConfig | None = None
-) -> Network:
-    """The network as its training under `scheme` begins, for every way to train: `quantized_for`, and weights
-    of Moons' formats, whose scale is fixed, drawn anew from U(-1, 1).
-    """
-    prepared = quantized_for(net, scheme, data, config)
-    if uses_moons(prepared):
-        moons_initialize(prepared, seed)
-    return prepared
-
-
 def train_scheme(
     net: Network,
     data: Dataset,
@@ -126,7 +79,12 @@ def train_scheme(
     """Train `net` from the weights it has and return the trained Network, quantized under `scheme`.
 
     Moons' formats, whose scale is fixed, start anew from U(-1, 1). `recipe` None: the default of the scheme
-    for `epochs`. Raises Diverged.
+    for `epochs`; repairs of the scheme go over it. `teacher`: whose outputs are learned too, as the recipe
+    says, or the repairs `teacher` and `attention_match`, which cannot do without.
+
+    Raises:
+        Diverged: the loss or the weights became infinite or NaN.
+        RepairError: a repair needs a teacher and there is none, or finds no binary layer.
 
     >>> from bitjoule import zoo
     >>> from bitjoule.network import capture
@@ -136,12 +94,13 @@ def train_scheme(
     'w4a4'
     """
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
-    start = start_of(net, parsed, data, seed, config)
-    return train(
-        start,
+    return train_under(
+        net,
         data,
+        parsed,
         scheme_recipe(parsed, epochs) if recipe is None else recipe,
         seed=seed,
+        config=config,
         teacher=teacher,
         workdir=None if workdir is None else Path(workdir),
         progress=progress,
@@ -159,6 +118,7 @@ def train_network(
     recipe: Recipe | None = None,
     parent_recipe: Recipe | None = None,
     config: QatConfig | None = None,
+    teacher: nn.Module | Network | Literal["parent"] | None = None,
     workdir: str | Path | None = None,
     progress: Callable[[Epoch], object] | None = None,
 ) -> TrainReport:
@@ -168,27 +128,44 @@ def train_network(
     from U(-1, 1) in either case. With `workdir` the checkpoints of the two trainings go to its folders
     `parent` and `quantized`, the weights to `weights.safetensors`. A divergence under the scheme is reported
     in `failure`; one of the parent raises Diverged.
+
+    `teacher` "parent" is the float parent; it also teaches where a repair of the scheme needs a teacher and
+    none is given.
+
+    Raises:
+        RecipeError: `teacher` is "parent" and no parent is trained.
     """
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
     folder = None if workdir is None else Path(workdir)
     parent: TrainResult | None = None
     if parent_epochs > 0 and not parsed.is_float32:
-        parent = train(
+        plain = parse_scheme("float32")
+        parent = train_under(
             net,
             data,
-            scheme_recipe(parse_scheme("float32"), parent_epochs) if parent_recipe is None else parent_recipe,
+            plain,
+            scheme_recipe(plain, parent_epochs) if parent_recipe is None else parent_recipe,
             seed=seed,
             workdir=folder and folder / "parent",
             progress=progress,
         )
-    start = start_of(net if parent is None else parent.network, parsed, data, seed, config)
+    if parent is None and teacher == "parent":
+        raise RecipeError(
+            f"teacher 'parent' of scheme {parsed}: no float parent is trained; give parent_epochs > 0, or "
+            "leave the teacher out"
+        )
+    if parent is not None and (teacher == "parent" or (teacher is None and needs_teacher(parsed))):
+        teacher = parent.network
     failure = ""
     try:
-        result = train(
-            start,
+        result = train_under(
+            net if parent is None else parent.network,
             data,
+            parsed,
             scheme_recipe(parsed, epochs) if recipe is None else recipe,
             seed=seed,
+            config=config,
+            teacher=None if isinstance(teacher, str) else teacher,
             workdir=folder and folder / "quantized",
             progress=progress,
         )

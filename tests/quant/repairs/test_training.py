@@ -18,8 +18,6 @@ from bitjoule.quant.repairs import (
     distribution_loss,
     repair_settings,
 )
-from bitjoule.quant.repairs.stages import stage_scheme
-from bitjoule.scheme import parse_scheme
 
 
 def test_bop_vector_of_training_md() -> None:
@@ -119,9 +117,10 @@ def test_settings_of_the_training_repairs() -> None:
     )
 
 
+def test_weights_that_flip_have_no_sharpening_gradient() -> None:
+    found = repair_settings("w1a1+grad=eda+bop")
+    assert (found.weight.gradient, found.activation.gradient) == ("default", "eda")
+
+
 def test_stages_have_real_weights_first() -> None:
-    scheme = parse_scheme("w1a1+two_stage+rprelu{layer1.*:w1a2}")
-    first, second = (stage_scheme(scheme, stage) for stage in TWO_STAGE)
-    assert second == scheme
-    assert str(first.precision) == "wFLOAT32a1" and str(first.overrides[0].precision) == "wFLOAT32a2"
-    assert parse_scheme(str(first)) == first
+    assert [(s.binary_weights, s.weight_decay) for s in TWO_STAGE] == [(False, 1e-5), (True, 0.0)]

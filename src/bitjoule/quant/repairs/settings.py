@@ -43,7 +43,8 @@ class RepairSettings:
 def repair_settings(scheme: Scheme | str) -> RepairSettings:
     """What the repairs of `scheme` change in a training.
 
-    The pseudo-gradient is that of activations; `eda` is IR-Net's, for weights as well.
+    The pseudo-gradient is that of activations; `eda` is IR-Net's, for weights as well unless they flip, for
+    it would let no gradient through at -1 and +1.
 
     >>> settings = repair_settings("w1a1+grad=approx+scale_xnor+two_stage")
     >>> settings.activation.gradient, settings.weight.magnitude, len(settings.stages)
@@ -66,7 +67,7 @@ def repair_settings(scheme: Scheme | str) -> RepairSettings:
     return RepairSettings(
         weight=QuantizerConfig(
             "binary",
-            gradient="eda" if gradient == "eda" else "default",
+            gradient="eda" if gradient == "eda" and "bop" not in repairs else "default",
             normalize=normalize,
             magnitude="scale_xnor" in repairs,
         ),

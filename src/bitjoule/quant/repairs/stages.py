@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from bitjoule.scheme import Precision, Scheme
-
-__all__ = ["TWO_STAGE", "Stage", "stage_scheme"]
+__all__ = ["TWO_STAGE", "Stage"]
 
 
 @dataclass(frozen=True)
@@ -23,26 +21,3 @@ class Stage:
 
 TWO_STAGE = (Stage("binary activations", False, 1e-5), Stage("both binary", True, 0.0))
 """1: real weights, weight decay 1e-5; 2: both binary, from stage 1, without decay."""
-
-
-def stage_scheme(scheme: Scheme, stage: Stage) -> Scheme:
-    """The Formats of a stage: with real weights one-bit weights are FLOAT32. Its graph is that of `scheme`.
-
-    >>> from bitjoule.scheme import parse_scheme
-    >>> stage_scheme(parse_scheme("w1a1+rprelu"), TWO_STAGE[0]).precision.weight
-    'FLOAT32'
-    """
-    if stage.binary_weights:
-        return scheme
-    real = (
-        Precision("FLOAT32", scheme.precision.activation)
-        if scheme.precision.weight_bits == 1
-        else scheme.precision
-    )
-    overrides = tuple(
-        replace(entry, precision=Precision("FLOAT32", entry.precision.activation))
-        if entry.precision.weight_bits == 1
-        else entry
-        for entry in scheme.overrides
-    )
-    return replace(scheme, precision=real, overrides=overrides, repairs=())
