@@ -115,8 +115,8 @@ def test_hpr_that_equals_sp() -> None:
         (
             "w4a4[prune=channels:0.3]",
             "scheme 'w4a4[prune=channels:0.3]': prune must be N:M, N of every M weights kept with 1 <= N < M "
-            "<= 64, such as 2:4, not 'channels:0.3'; whole channels are cut before the scheme: bitjoule prune "
-            "NETWORK --channels 0.3",
+            "<= 64, such as 2:4, not 'channels:0.3'; whole channels are cut before the scheme: bitjoule "
+            "prune NETWORK --channels 0.3",
         ),
         (
             "float32[prune=2:4]",
@@ -125,8 +125,8 @@ def test_hpr_that_equals_sp() -> None:
         ),
         (
             "w1a1[prune=2:4]",
-            "scheme 'w1a1[prune=2:4]': BIPOLAR has no zero, so none of its weights can be pruned; use weights "
-            "with a zero, such as TERNARY or INT2",
+            "scheme 'w1a1[prune=2:4]': BIPOLAR has no zero, so none of its weights can be pruned; use "
+            "weights with a zero, such as TERNARY or INT2",
         ),
         ("w4a4[first=33]", "scheme 'w4a4[first=33]': first must be 1 to 16 bits or same, not '33'"),
         ("w4a4[preadd=x]", "scheme 'w4a4[preadd=x]': preadd must be acc, b or h, not 'x'"),

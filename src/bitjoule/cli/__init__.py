@@ -13,7 +13,10 @@ from bitjoule.cli.doctor import doctor
 from bitjoule.cli.energy import energy
 from bitjoule.cli.formats import formats_app
 from bitjoule.cli.map import map_layers
+from bitjoule.cli.prune import prune
+from bitjoule.cli.recipes import recipes_app
 from bitjoule.cli.studies import compare, front, report, search
+from bitjoule.cli.study import study_app
 from bitjoule.cli.timeloop import timeloop_app
 from bitjoule.cli.train import train
 
@@ -53,12 +56,15 @@ app.command("front")(front)
 app.command("compare")(compare)
 app.command("report")(report)
 app.command("train")(train)
+app.command("prune")(prune)
 app.command("networks")(networks)
 app.add_typer(hardware_app, name="hardware")
 app.add_typer(formats_app, name="formats")
+app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 app.add_typer(timeloop_app, name="timeloop")
+app.add_typer(study_app, name="study")
 app.command("doctor")(doctor)
 
 
