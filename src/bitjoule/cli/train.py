@@ -19,7 +19,7 @@ from bitjoule.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from bitjoule.train import Epoch, TrainReport
+    from bitjoule.train import Epoch, Recipe, TrainReport
     from bitjoule.train.accuracy import Accuracy
 
 __all__ = ["train"]
@@ -34,10 +34,23 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Network option KEY=VALUE, repeatable.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the quantized training.")] = 5,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Epochs of the quantized training; by default 5, or the preset's."),
+    ] = None,
     parent_epochs: Annotated[
-        int, typer.Option(min=0, help="Epochs of the float parent; 0: from scratch.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            min=0, help="Epochs of the float parent; 0: from scratch; by default 10, or the preset's."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Recipe of the quantized training (see `recipes list`).")
+    ] = None,
+    parent_preset: Annotated[str | None, typer.Option(help="Recipe of the float parent.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="`parent`: learn from the outputs of the float parent too.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for weights and checkpoints.")
@@ -55,6 +68,10 @@ def train(
         from bitjoule.scheme import parse_scheme
 
         parsed = parse_scheme(scheme)
+        if teacher not in (None, "parent"):
+            raise ValueError(f"--teacher must be 'parent' or left out, not {teacher!r}")
+        recipe, passes = _recipe(preset, epochs, 5)
+        parent_recipe, parent_passes = _recipe(parent_preset, parent_epochs, 10)
         dataset = zoo.load_dataset(data, root)
         options = fitted_options(network, parse_settings(set_ or [], width=width), dataset)
         model = zoo.build(network, options, seed)
@@ -63,9 +80,12 @@ def train(
             net,
             dataset,
             parsed,
-            epochs=epochs,
-            parent_epochs=parent_epochs,
+            epochs=passes,
+            parent_epochs=parent_passes,
             seed=seed,
+            recipe=recipe,
+            parent_recipe=parent_recipe,
+            teacher="parent" if teacher else None,
             workdir=output,
             progress=None if quiet else _tell,
         )
@@ -76,6 +96,18 @@ def train(
             _print_accuracies(network, data, report)
         if report.failure:
             raise CommandFailed(report.failure)
+
+
+def _recipe(preset: str | None, epochs: int | None, default: int) -> tuple[Recipe | None, float]:
+    """The preset at the epochs asked for, and how many those are; a warm-up keeps to a fifth of fewer."""
+    if preset is None:
+        return None, default if epochs is None else epochs
+    from bitjoule.train.recipes import recipe
+
+    found = recipe(preset)
+    if not epochs:
+        return found, found.epochs if epochs is None else 0
+    return recipe(preset, epochs=epochs, warmup=min(found.warmup, epochs / 5)), epochs
 
 
 def _tell(epoch: Epoch) -> None:

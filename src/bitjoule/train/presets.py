@@ -139,8 +139,8 @@ SCHEME_PRESETS = ("float_default", "moons_default", "binary_default", "qat_defau
 """The presets that `scheme_recipe` chooses from."""
 
 APOT_CODE = (
-    "yhhhli/APoT_Quantization, CIFAR10/main.py, published code; normalize the data as `standard` with mean "
-    ".491 .482 .447 and deviation .247 .243 .262"
+    "yhhhli/APoT_Quantization, CIFAR10/main.py, published code; not in it: data normalized by mean "
+    ".491 .482 .447 and deviation .247 .243 .262; methods apot, weights with detach_stats"
 )
 OSC_CODE = (
     "Qualcomm-AI-research/oscillations-qat, published code; quantizers start at their MSE range there, at "
@@ -162,7 +162,7 @@ SOURCES: Mapping[str, str] = {
     "gpu_qat": "own; quantized after `gpu`, 3 to 7 bits; lr=0.01 for 8 bits, 0.1 for 2",
     "tqt": "own, with the Adam of the thresholds of Jain 2020 (arXiv 1903.08066); its schedule [assumed]",
     "moons2017": "BertMoons/QuantizedNeuralNetworks-Keras-Tensorflow, published code",
-    "apot_cifar": f"{APOT_CODE}; float32",
+    "apot_cifar": f"{APOT_CODE}; this one float32",
     "apot_cifar_4bit": f"{APOT_CODE}; start from apot_cifar",
     "apot_cifar_3bit": f"{APOT_CODE}; start from apot_cifar_4bit",
     "apot_cifar_2bit": f"{APOT_CODE}; start from apot_cifar_3bit",
