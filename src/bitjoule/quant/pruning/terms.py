@@ -57,9 +57,11 @@ def fewer_digits(format_: Format) -> tuple[NDArray[np.int64], NDArray[np.int64],
         mine, fewer = digits == count, levels[digits < count]
         if fewer.size == 0:
             continue
-        order = fewer[np.argsort(np.abs(fewer), kind="stable")]  # the smaller magnitude wins a tie
-        for index in np.flatnonzero(mine):
-            targets[index] = order[np.argmin(np.abs(order - levels[index]))]
+        place = np.searchsorted(fewer, levels[mine])
+        below, above = fewer[np.maximum(place - 1, 0)], fewer[np.minimum(place, fewer.size - 1)]
+        lower, upper = np.abs(levels[mine] - below), np.abs(above - levels[mine])
+        tie = np.where(np.abs(below) <= np.abs(above), below, above)
+        targets[mine] = np.where(lower == upper, tie, np.where(lower < upper, below, above))
     return levels, digits, targets
 
 
