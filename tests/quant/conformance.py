@@ -109,6 +109,8 @@ def _cases() -> list[Case]:
     found += [Case("TERNARY", QuantizerConfig("twn", gradient="clipped"), "weight")]
     found += [Case(f, ste, "weight") for f in ("SPOT2/channel*pot", "POT4/channel", "APOT5", "MIDRISE3")]
     found += [Case(f, ste, "activation") for f in ("UPOT4", "UAPOT3")]
+    found += [Case(f, ste, "weight") for f in ("FP8_E4M3", "FP8_E5M2", "FP6_E2M3/channel", "FP12_E5M6")]
+    found += [Case(f, ste, "activation") for f in ("FP8_E4M3", "FP8_E5M2", "FP4_E2M1*pot", "FP3_E2M0")]
     found += [Case(f, QuantizerConfig("float_cast"), "weight") for f in ("FP16", "BF16", "FLOAT32")]
     found += [Case("FP16", QuantizerConfig("float_cast"), "activation")]
     return found
@@ -174,7 +176,7 @@ def equals_the_format(case: Case) -> None:
     ties = (torch.arange(CHANNELS * 45).reshape(CHANNELS, 5, 3, 3) - 135) * (scale / 2)
     edges = torch.tensor([0.0, -0.0, 1e30, -1e30, 1e-40, 0.5, -0.5, 1.0, -1.0]).repeat(CHANNELS, 5, 1)
     inputs = [case.values(9, 3.0), ties, edges.reshape(CHANNELS, 5, 3, 3)]
-    if q.tensor_format.format.kind not in ("float", "vector") and not spreads(case):
+    if case.config.method not in ("float_cast", "sva") and not spreads(case):
         inputs.append(torch.full((CHANNELS, 2), float("inf")))
         inputs.append(torch.full((CHANNELS, 2), float("-inf")))
     for x in inputs:

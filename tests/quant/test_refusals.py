@@ -102,6 +102,9 @@ def test_a_method_refuses_the_gradients_of_another():
         ("MIDRISE3", "weight", "dorefa"),
         ("INT8*pot", "weight", "ste"),
         ("UINT8+zp", "activation", "ste"),
+        ("FP8_E4M3", "weight", "ste"),
+        ("FP8_E5M2", "activation", "ste"),
+        ("FP4_E2M1/channel", "weight", "ste"),
     ],
 )
 def test_natural_method(text, role, method):
@@ -109,5 +112,7 @@ def test_natural_method(text, role, method):
 
 
 def test_no_method_says_what_each_trains():
-    with pytest.raises(ValueError, match=r"^no method trains weights in FP8_E4M3: moons trains MOONS1 to"):
-        natural_method(parse_tensor_format("FP8_E4M3"), "weight")
+    with pytest.raises(
+        ValueError, match=r"^no method trains weights in FP12_E5M6_IEEE: moons trains MOONS1 to"
+    ):
+        natural_method(parse_tensor_format("FP12_E5M6_IEEE"), "weight")

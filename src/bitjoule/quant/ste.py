@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bitjoule.formats import TensorFormat
+from bitjoule.formats import Format, Minifloat, TensorFormat
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
+from bitjoule.quant.float_grid import FloatGrid
 from bitjoule.quant.level_set import LevelSet
 from bitjoule.quant.observers import extremes, moving_average, scale_of_range
 from bitjoule.quant.uniform import Bounds, grid_, pass_inside, quotient, scale_axis
@@ -37,7 +38,7 @@ class StraightThrough(torch.autograd.Function):
         zero_point: Tensor | None,
         bounds: Bounds,
         axis: int,
-        levels: LevelSet | None = None,
+        levels: LevelSet | FloatGrid | None = None,
     ) -> Tensor:
         ctx.bounds, ctx.axis = bounds, axis
         ctx.save_for_backward(v, scale, zero_point)
@@ -72,8 +73,9 @@ class SteQuantizer(FakeQuantizer):
 
     method = "ste"
     trains = (
-        "INT2 to INT16 (also _NARROW), UINT1 to UINT16, TERNARY, POT, UPOT, APOT, UAPOT, SPOT and MIDRISE "
-        "with any kind of scale, weights per tensor or channel, integer activations also with +zp"
+        "INT2 to INT16 (also _NARROW), UINT1 to UINT16, TERNARY, POT, UPOT, APOT, UAPOT, SPOT, MIDRISE and "
+        "small floats that saturate (FP8 and below) with any kind of scale, weights per tensor or channel, "
+        "integer activations also with +zp"
     )
 
     scale: Tensor
@@ -83,8 +85,12 @@ class SteQuantizer(FakeQuantizer):
 
     def setup(self) -> None:
         self.bounds = Bounds.of(self.tensor_format.format.min_level, self.tensor_format.format.max_level)
-        integer = INTEGERS.fullmatch(self.tensor_format.format.name)
-        self.levels = None if integer else LevelSet(self.tensor_format.format)
+        fmt = self.tensor_format.format
+        self.levels: LevelSet | FloatGrid | None = None
+        if isinstance(fmt, Minifloat):
+            self.levels = FloatGrid(fmt)
+        elif not INTEGERS.fullmatch(fmt.name):
+            self.levels = LevelSet(fmt)
         first = 1.0 if self.config.scale is None else self.config.scale
         for key, value in (("scale", first), ("zero_point", 0.0), ("low", 0.0), ("high", 0.0)):
             self.register_buffer(key, torch.full(self.scale_shape, value))
@@ -93,9 +99,8 @@ class SteQuantizer(FakeQuantizer):
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
         scaling = tensor_format.scaling
         granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
-        name = tensor_format.format.name
         return (
-            (INTEGERS.fullmatch(name) or LEVEL_SETS.fullmatch(name)) is not None
+            _is_trainable(tensor_format.format)
             and scaling.granularity in granularities
             and not (role == "weight" and scaling.zero_point)
         )
@@ -138,3 +143,12 @@ class SteQuantizer(FakeQuantizer):
 
     def zero_point_now(self) -> Tensor:
         return self.zero_point
+
+
+def _is_trainable(fmt: Format) -> bool:
+    """Integers, sets of levels, and small floats whose largest number stands for all above it: one that
+    overflows to infinity cannot follow a range that is an average.
+    """
+    if isinstance(fmt, Minifloat):
+        return FloatGrid.takes(fmt)
+    return (INTEGERS.fullmatch(fmt.name) or LEVEL_SETS.fullmatch(fmt.name)) is not None
