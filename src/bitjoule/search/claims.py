@@ -226,7 +226,12 @@ def _sequence(facts: Mapping[str, Fact], name: Value) -> Sequence[object]:
 
 
 def _points(facts: Mapping[str, Fact], name: Value) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in _sequence(facts, name)]  # type: ignore[misc]
+    points = []
+    for point in _sequence(facts, name):
+        if not isinstance(point, tuple):
+            raise TypeError(f"fact {name!r} holds {point!r}; claims of this kind speak of points")
+        points.append((float(point[0]), float(point[1])))
+    return points
 
 
 def _float(value: object) -> float:

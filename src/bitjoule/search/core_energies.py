@@ -1,7 +1,7 @@
 """On-core compute of a network by useful operations: two per MAC, at the published energy per operation.
 
-No epilogue, no element operation, no idle lane: what training.md and studies.md S3 derive from 35, 67, 405 fJ per
-operation. The cost model counts cycles, in which a lane that is partly used costs a whole one.
+No epilogue, no element operation, no idle lane: what studies.md S3 derives from 35, 67, 405 fJ per operation.
+The cost model counts cycles, in which a lane that is partly used costs a whole one.
 """
 
 from __future__ import annotations

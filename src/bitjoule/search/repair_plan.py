@@ -1,7 +1,8 @@
 """The plan of the repairs study: which repairs are tried how, at which size, on which data.
 
-Arms of the isolation study (training.md section 3): the baseline, the baseline with one repair, all repairs of
-`together` and all of them but one, and the references of more bits. Greedy selection adds arms as it goes.
+Arms of the isolation study (training.md section 3): the baseline, the baseline with one repair, all repairs
+of `together` and all of them but one, and the references of more bits. Greedy selection adds arms as it
+goes.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Training(_Section):
 
 
 class SizePlan(_Section):
-    """One size. `limit_s`: wall seconds that it should take (two idle cores, or one GPU), None for no limit."""
+    """One size. `limit_s`: seconds that it should take (two idle cores, or one GPU), None for no limit."""
 
     limit_s: float | None
     seeds: Annotated[int, Field(ge=1)]

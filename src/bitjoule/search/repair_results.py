@@ -1,8 +1,8 @@
 """What the repairs study found: gains over the baseline with their intervals, what they cost, rank tests.
 
-Seeds are shared over arms, so gains are paired: per seed the accuracy of an arm less that of what it is compared
-with. An interval is Student's t at 95 % of those differences. Gains are in percentage points of the validation
-split, energies in pJ of one inference.
+Seeds are shared over arms, so gains are paired: per seed the accuracy of an arm less that of what it is
+compared with. An interval is Student's t at 95 % of those differences. Gains are in percentage points of the
+validation split, energies in pJ of one inference.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Estimate:
 class ArmResult:
     """One row: accuracy in percent, gain in pp and energy against what the arm is compared with.
 
-    `pp_per_uj`: gain over added energy, None where nothing is added ("free") or nothing is known. `reason`: why
-    there is no accuracy.
+    `pp_per_uj`: gain over added energy, None where nothing is added ("free") or nothing is known. `reason`:
+    why there is no accuracy.
     """
 
     kind: ArmKind
@@ -209,7 +209,7 @@ def _friedman(accuracies: Sequence[Mapping[int, float]]) -> tuple[float | None, 
 
 
 def _leading(ordered: Sequence[tuple[str, str, float]], claimed: Sequence[str]) -> float | None:
-    """Exact permutation test: how often as many categories, taken at random, rank as well as those claimed."""
+    """Exact permutation test: how often as many categories, taken at random, rank as well as the claimed."""
     names = [category for category, _, _ in ordered]
     if not set(claimed) < set(names):
         return None

@@ -1,7 +1,7 @@
 """The reproductions that ship with bitjoule: YAML and their claims, data only.
 
-A folder per study: `study.yaml` says what is trained and priced at each size, `claims.yaml` what is claimed of
-it, by whom, and at which size it can be checked. `bitjoule study list | show | run` read them.
+A folder per study: `study.yaml` says what is trained and priced at each size, `claims.yaml` what is claimed
+of it, by whom, and at which size it can be checked. `bitjoule study list | show | run` read them.
 """
 
 from __future__ import annotations
