@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
+import torch
 
 from bitjoule.scheme import parse_scheme
+from bitjoule.train.course import train_under
 from bitjoule.train.recipes import (
     PRESETS,
     SOURCES,
@@ -37,6 +40,64 @@ def test_the_table_of_presets():
     assert (PRESETS["cpu"].epochs, PRESETS["cpu_qat"].epochs, PRESETS["smoke"].epochs) == (8, 4, 1)
 
 
+def fields_of(name, *fields):
+    return tuple(getattr(PRESETS[name], field) for field in fields)
+
+
+def test_the_table_of_published_recipes():
+    """Spec training.md 4.1."""
+    sgd = ("optimizer", "momentum", "nesterov", "clip_norm", "ema")
+    for name in ("apot_cifar", "apot_cifar_2bit", "lsq_imagenet", "mbv2_osc"):
+        assert fields_of(name, *sgd) == ("sgd", 0.9, False, None, None)
+    course = ("epochs", "batch", "lr", "lr_batch", "weight_decay", "schedule")
+    assert fields_of("apot_cifar", *course) == (300, 128, 0.1, None, 5e-4, "step")
+    assert fields_of("apot_cifar", "step_at", "step_factor", "augment") == ((0.5, 0.75), 0.1, "crop-flip")
+    for bits, decay in ((4, 1e-4), (3, 1e-4), (2, 3e-5)):
+        assert fields_of(f"apot_cifar_{bits}bit", *course) == (300, 128, 0.04, None, decay, "step")
+    quantizers = ("weight_quantizer_lr", "activation_quantizer_lr", "quantizer_decay", "quantizer_optimizer")
+    assert fields_of("apot_cifar", *quantizers) == (None, None, None, "same")
+    assert fields_of("apot_cifar_2bit", *quantizers) == (0.02, 0.1, 1e-4, "same")
+    assert fields_of("lsq_imagenet", *course) == (90, 512, 0.01, None, 1e-4, "cosine")
+    assert fields_of("mbv2_osc", *course[2:]) == (0.0033, None, 2.5e-5, "cosine")
+    assert fields_of("mbv2_osc", *quantizers) == (1e-5, 1e-5, 0.0, "adam")
+    assert fields_of("mbv2_osc_freeze", "lr", "weight_decay") == (0.0033, 5e-5)
+    assert fields_of("mbv2_osc_3bit", "lr", "weight_decay") == (0.01, 2.5e-5)
+    assert fields_of("reactnet18", *course) == (256, 512, 2.5e-3, None, 0.0, "linear")
+    assert fields_of("bireal18", *course) == (256, 512, 1e-3, None, 0.0, "linear")
+    assert fields_of("bnn_pynq", *course) == (500, 100, 0.02, None, 0.0, "constant")
+    assert fields_of("bnn_pynq_1w1a", "epochs", "loss", "optimizer") == (1000, "squared_hinge", "adam")
+
+
+def test_the_budgets_of_a_gpu():
+    """Spec training.md 4.2."""
+    assert fields_of("gpu", "epochs", "batch", "rate", "schedule", "bf16") == (60, 512, 0.4, "onecycle", True)
+    assert fields_of("gpu_qat", "epochs", "batch", "bf16", "ema") == (20, 512, True, 0.999)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains_a_step_on_digits(conv, few, name):
+    scheme = {"moons": "moons-4", "apot_": "wAPOT4aUAPOT4", "react": "w1a1+double_residual+rprelu"}
+    chosen = next((found for start, found in scheme.items() if name.startswith(start)), "w1a1")
+    if name in ("float_default", "cpu", "gpu", "apot_cifar"):
+        chosen = "float32"
+    elif name.startswith(("qat", "cpu", "gpu", "lsq", "mbv2", "tqt")):
+        chosen = "w4a4"
+    settings = recipe(name, epochs=0.2, warmup=0.0, batch=50, augment="none", keep="last")
+    result = train_under(conv, few, chosen, settings, seed=0)
+    assert result.status == "done" and math.isfinite(result.history[0].loss)
+    before = conv.state_dict()["classifier.weight"]
+    assert not torch.equal(result.network.state_dict()["classifier.weight"], before)
+
+
+def test_new_fields_change_no_key_of_a_training():
+    """Studies key trainings by what a recipe changes, and checkpoints outlive fields."""
+    assert PRESETS["qat_default"].settings() == {
+        "epochs": 5,
+        "ema": 0.999,
+        "freeze_batch_norm": 0.2,
+    }
+
+
 def test_the_rate_follows_the_batch():
     assert Recipe(epochs=1, lr=0.01, batch=256).rate == pytest.approx(0.02)
     assert Recipe(epochs=1, lr=0.01, batch=256, lr_batch=None).rate == 0.01
@@ -58,6 +119,9 @@ def test_the_rate_follows_the_batch():
             "recipe: label_smoothing belongs to cross_entropy, not to",
         ),
         ({"rate": 0.1}, "recipe has no field 'rate', did you mean "),
+        ({"quantizer_optimizer": "sgd"}, "recipe: quantizer_optimizer must be one of same, adam, not 'sgd'"),
+        ({"threshold_lr": 0.0}, "recipe: threshold_lr must be from 1e-12 to 1000, not 0.0"),
+        ({"bf16": 1}, "recipe: a field has the wrong type: bf16 must be true or false, not 1"),
         ({"lr": "fast"}, "recipe: a field has the wrong type"),
     ],
 )

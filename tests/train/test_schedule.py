@@ -3,9 +3,10 @@
 import math
 
 import pytest
+import torch
 
 from bitjoule.train.recipes import PRESETS, Recipe
-from bitjoule.train.schedule import average_decay, learning_rate
+from bitjoule.train.schedule import average_decay, learning_rate, threshold_rate
 
 
 def rates(steps=100, per_epoch=10, **settings):
@@ -31,6 +32,26 @@ def test_steps():
     assert found[:50] == [0.1] * 50
     assert found[50:75] == pytest.approx([0.01] * 25)
     assert found[75:] == pytest.approx([0.001] * 25)
+
+
+def test_one_cycle_is_that_of_torch():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=100)
+    expected = []
+    for _ in range(100):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step() if len(expected) < 100 else None
+    found = rates(schedule="onecycle")
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert max(found) == pytest.approx(0.1)
+    assert all(0 < rate <= 0.1 for rate in rates(schedule="onecycle", steps=1, per_epoch=10))
+
+
+def test_thresholds_halve_every_thousand_steps_down_to_a_tenth():
+    found = [threshold_rate(0.01, step) for step in (0, 999, 1000, 2000, 3000, 4000, 10**6)]
+    assert found == pytest.approx([0.01, 0.01, 0.005, 0.0025, 0.00125, 0.001, 0.001])
 
 
 def test_warmup_rises_to_the_peak():

@@ -1,0 +1,218 @@
+"""One pass over the graph: ranges, rounding and bias correction layer by layer, inputs quantized so far.
+
+At every node both networks have run up to there, so a layer is rounded for the inputs it will really get
+(`ptq.md` sections 1 and 4).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx
+
+from bitjoule.network.graph_writer import MARK
+from bitjoule.quant import FakeQuantizer
+from bitjoule.quant.rounding import Gram, GramAccumulator, RoundingError, Window, level_grid, round_layer
+from bitjoule.quant.rounding.target import weight_target
+from bitjoule.train.ptq.config import PtqConfig
+from bitjoule.train.ptq.place import is_frozen
+from bitjoule.train.ptq.ranges import range_activation, range_weight
+from bitjoule.train.ptq.report import TensorRow, activation_row, sqnr_db, weight_row
+from bitjoule.train.ptq.trace import Batches, Trace, quantizer_of, weight_readers
+from bitjoule.workload.graph import Node
+
+__all__ = ["LayerPass", "channel_axis"]
+
+_SHOWN = 2  # batches from which the numbers of a report are taken
+
+
+@dataclass
+class LayerPass:
+    """Goes through the nodes of a placed network in order; `step` does one.
+
+    The rows of the report come in running order. `seconds` counts ranges, rounding and bias correction.
+    """
+
+    trace: Trace
+    config: PtqConfig
+    seed: int
+    count: int
+    rows: dict[str, TensorRow] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        net = self.trace.net
+        self.readers = weight_readers(net)
+        self.described = {node.name: node for node in net.graph.nodes}
+        calls: dict[FakeQuantizer, int] = {}
+        for quantizer in self.readers.values():
+            calls[quantizer] = calls.get(quantizer, 0) + 1
+        self.shared = {quantizer for quantizer, count in calls.items() if count > 1}
+        self.done: set[FakeQuantizer] = set()
+
+    def step(self, node: fx.Node) -> None:
+        """Run one node in both networks; quantize what it reads or is first."""
+        self._timed("float pass", self.trace.run_float, node)
+        quantizer = quantizer_of(self.trace.net, node)
+        if quantizer is not None and quantizer not in self.done:
+            self._timed("activation ranges", self._activation, node, quantizer)
+        weights = self.readers.get(node)
+        if weights is not None and weights not in self.done:
+            self._weights(node, weights)
+        self._timed("quantized pass", self.trace.run_quantized, node)
+        if weights is not None:
+            self._timed("bias correction", self.correct_bias, node)
+            self._result_row(node, weights)
+
+    def _timed(self, step: str, work: Callable[..., Any], *args: Any) -> Any:
+        begin = time.perf_counter()
+        result = work(*args)
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - begin
+        return result
+
+    def _activation(self, node: fx.Node, quantizer: FakeQuantizer) -> None:
+        values = self.trace.original[node]
+        method, notes = range_activation(quantizer, values, self.config, self.seed)
+        self.notes += notes
+        self.done.add(quantizer)
+        self.rows[quantizer.name] = activation_row(quantizer, torch.cat(values[:_SHOWN]), method)
+
+    # --- weights -----------------------------------------------------------------------------
+
+    def _weights(self, node: fx.Node, quantizer: FakeQuantizer) -> None:
+        weight = cast(Tensor, self.trace.float_value(cast(fx.Node, node.args[1])))
+        method, notes = self._timed("weight ranges", range_weight, quantizer, weight, self.config)
+        self.notes += notes
+        self.done.add(quantizer)
+        if self._rounds_with_data(node, quantizer):
+            method = f"{method}, {self._timed('rounding', self._round, node, quantizer, weight)}"
+        with torch.no_grad():
+            rounded = quantizer(self.trace.value_now(cast(fx.Node, node.args[1]).all_input_nodes[0]))
+            if quantizer.parameter is not None and is_frozen(quantizer):
+                self._parameter(quantizer).copy_(rounded)
+        self.rows[quantizer.name] = weight_row(quantizer, weight, rounded, method)
+
+    def _rounds_with_data(self, node: fx.Node, quantizer: FakeQuantizer) -> bool:
+        if self.config.rounding == "nearest" and self.config.refine == "none":
+            return False
+        tf = quantizer.tensor_format
+        if not is_frozen(quantizer) or tf.format.kind == "minifloat" or quantizer.parameter is None:
+            return False
+        obstacle = self._obstacle(self._layer(node))
+        if obstacle:
+            self.notes.append(f"{quantizer.name}: rounded to nearest: {obstacle}")
+        return not obstacle
+
+    @staticmethod
+    def _obstacle(layer: Node) -> str:
+        if layer.attributes.get("transposed"):
+            return "learned rounding of transposed convolutions is not known"
+        top, left, bottom, right = layer.ints("padding", 4)
+        if (top, left) != (bottom, right):
+            return "its padding is not the same on both sides"
+        return ""
+
+    def _round(self, node: fx.Node, quantizer: FakeQuantizer, weight: Tensor) -> str:
+        config = self.config
+        rows = weight.detach().double().flatten(1)
+        gram = self._gram(node, quantizer)
+        target = rows if config.target == "float" else weight_target(rows, gram).weights
+        scale = quantizer.scale_now().detach()
+        grid = level_grid(quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale)
+        try:
+            found = round_layer(
+                target,
+                gram.a,
+                grid,
+                config.rounding,
+                refine=config.refine == "flips",
+                act_order=config.act_order,
+                name=quantizer.name,
+            )
+        except RoundingError as error:
+            self.notes.append(f"{quantizer.name}: rounded to nearest: {error}")
+            return "nearest"
+        with torch.no_grad():
+            self._parameter(quantizer).copy_(grid.values(found.levels).reshape(weight.shape))
+        used = [f"{name} {count}" for name, count in found.chosen.items() if count]
+        named = config.rounding if len(found.chosen) == 1 else f"best_of ({', '.join(used)})"
+        return named + (" + flips" if config.refine == "flips" else "")
+
+    def _gram(self, node: fx.Node, quantizer: FakeQuantizer) -> Gram:
+        layer = self._layer(node)
+        window = _window(layer)
+        accumulator = GramAccumulator(window, images=self.count, seed=self.seed)
+        source = cast(fx.Node, node.args[0])
+        original, quantized = self.trace.original[source], self.trace.quantized[source]
+        aim = self.config.target == "quantized" and quantizer not in self.shared
+        for x, seen in zip(original, quantized, strict=True):
+            read, plain = (seen, x) if aim else (x, None)
+            if layer.op == "conv" and read.dim() == 3:
+                read, plain = read[:, :, None], None if plain is None else plain[:, :, None]
+            accumulator.update(read, plain)
+        return accumulator.gram()
+
+    # --- bias --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def correct_bias(self, node: fx.Node) -> None:
+        """Add to the bias what the layer's result lacks in the mean of each channel, and to the result."""
+        bias = node.args[2] if len(node.args) > 2 else None
+        if self.config.bias_correction != "empirical" or not isinstance(bias, fx.Node) or bias.op != "get_attr":
+            return
+        if self.readers[node] in self.shared:
+            return
+        axis = channel_axis(self._layer(node))
+        shift = mean_of(self.trace.original[node], axis) - mean_of(self.trace.quantized[node], axis)
+        parameter = cast(Tensor, self.trace.value_now(bias))
+        parameter += shift.to(parameter.dtype)
+        dims = self.trace.quantized[node][0].dim()
+        shaped = shift.to(parameter.dtype).view([-1 if i == axis % dims else 1 for i in range(dims)])
+        self.trace.quantized[node] = [value + shaped for value in self.trace.quantized[node]]
+
+    def _result_row(self, node: fx.Node, quantizer: FakeQuantizer) -> None:
+        found = torch.cat(self.trace.quantized[node][:_SHOWN])
+        wanted = torch.cat(self.trace.original[node][:_SHOWN])
+        row = self.rows[quantizer.name]
+        self.rows[quantizer.name] = replace(row, output_sqnr_db=sqnr_db(wanted, found))
+
+    def _layer(self, node: fx.Node) -> Node:
+        return self.described[node.meta[MARK]]
+
+    def _parameter(self, quantizer: FakeQuantizer) -> Tensor:
+        assert quantizer.parameter is not None
+        owner, _, name = quantizer.parameter.rpartition(".")
+        return cast(Tensor, getattr(self.trace.module.get_submodule(owner), name))
+
+
+def channel_axis(layer: Node) -> int:
+    """Where the output channels of a layer's result stand: 1 for convolutions, the last for linear layers."""
+    return 1 if layer.op == "conv" else -1
+
+
+def mean_of(batches: Batches, axis: int) -> Tensor:
+    """Mean per channel over all batches, float64 (channels,)."""
+    total, count = torch.zeros((), dtype=torch.float64), 0
+    for x in batches:
+        rest = [i for i in range(x.dim()) if i != axis % x.dim()]
+        total = total + x.sum(rest, dtype=torch.float64)
+        count += x.numel() // x.shape[axis]
+    return total / count
+
+
+def _window(layer: Node) -> Window:
+    if layer.op != "conv":
+        return Window()
+    kernel, stride, dilation = (layer.ints(key, 2, 1) for key in ("kernel", "stride", "dilation"))
+    return Window(
+        kernel=(kernel[0], kernel[1]),
+        stride=(stride[0], stride[1]),
+        padding=(layer.ints("padding", 4)[0], layer.ints("padding", 4)[1]),
+        dilation=(dilation[0], dilation[1]),
+        groups=layer.ints("groups", 1, 1)[0],
+    )

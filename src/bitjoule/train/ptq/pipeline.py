@@ -1,0 +1,130 @@
+"""`ptq`: from a float network and some images to a network of fixed scales that a scheme describes.
+
+The order of steps is that of section 1 of `ptq.md`; each step is a function that can be called alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bitjoule.network import Network, fold_batch_norm
+from bitjoule.scheme import Scheme, parse_scheme
+from bitjoule.train.ptq.check import batched, check_network, gathered
+from bitjoule.train.ptq.config import Preset, PtqConfig, preset_config
+from bitjoule.train.ptq.layerwise import LayerPass
+from bitjoule.train.ptq.place import placed, with_biases
+from bitjoule.train.ptq.report import QuantizationReport, QuantizedNetwork
+from bitjoule.train.ptq.trace import Trace
+from bitjoule.train.ptq.verify import round_biases, verify_widths
+
+__all__ = ["ptq"]
+
+
+def ptq(
+    net: Network,
+    calibration_images: Tensor | np.ndarray[Any, Any] | Iterable[Any] | None,
+    scheme: Scheme | str,
+    *,
+    preset: Preset = "fast",
+    config: PtqConfig | None = None,
+    evaluate: Callable[[Network], float] | None = None,
+    seed: int = 0,
+    progress: Callable[[str], object] | None = None,
+) -> QuantizedNetwork:
+    """Quantize a trained network after training; `net` itself is never changed, labels are never read.
+
+    calibration_images
+        float32 (N, ...) as the network takes them; also an array, or an iterable of batches.
+    config
+        a recipe in the place of the preset's.
+    evaluate
+        called on the float and on the final network only; the two numbers go into the report.
+    progress
+        called with a line of text at every step.
+
+    Raises:
+        PtqError: see `train.ptq.check`; also a Format that cannot be quantized after training.
+        SchemeError: the scheme does not parse, or an override matches no layer.
+
+    >>> from bitjoule import zoo
+    >>> from bitjoule.network import capture
+    >>> net = capture(zoo.tfc(inputs=64), input_shape=(1, 1, 8, 8)).eval()
+    >>> quantized = ptq(net, torch.rand(64, 1, 8, 8), "w4a4")
+    >>> quantized.quantization_report.rows[0].format
+    'UINT8'
+    """
+    settings = preset_config(preset) if config is None else config
+    parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
+    say = progress or (lambda _text: None)
+    clock = _Clock()
+    with clock("check"):
+        check_network(net)
+        images = gathered(calibration_images, net, settings.calibration_count, preset)
+    float_accuracy = evaluate(net) if evaluate is not None else None
+    with clock("graph"):
+        say("folding batch norm")
+        folded = fold_batch_norm(net)
+        prepared = with_biases(folded) if settings.bias_correction != "none" else folded
+        signed = bool((images < 0).any())
+        quantized = placed(
+            prepared, parsed, asymmetric_below_bits=settings.asymmetric_below_bits, image_signed=signed
+        ).to(memory_format=torch.channels_last)
+    trace = Trace(quantized, batched(images, settings.batch_size))
+    work = LayerPass(trace, settings, seed, len(images))
+    run(work, say)
+    with clock("biases"):
+        round_biases(quantized)
+    with clock("verify"):
+        verify_widths(quantized, images)
+    quantized = quantized.to(memory_format=torch.contiguous_format).eval()
+    accuracy = evaluate(quantized) if evaluate is not None else None
+    report = QuantizationReport(
+        scheme=str(parsed),
+        preset=preset if config is None else "custom",
+        config=settings,
+        seed=seed,
+        images=len(images),
+        rows=tuple(work.rows.values()),
+        seconds=clock.seconds | work.seconds,
+        notes=(*quantized.notes, *work.notes),
+        float_accuracy=float_accuracy,
+        accuracy=accuracy,
+    )
+    return QuantizedNetwork(quantized, report)
+
+
+@torch.no_grad()
+def run(work: LayerPass, say: Callable[[str], object]) -> None:
+    """Every node of the graph in order, blocks reconstructed where the config asks for it."""
+    trace = work.trace
+    for place, node in enumerate(trace.order):
+        weights = work.readers.get(node)
+        if weights is not None:
+            say(f"{weights.name}: {weights.tensor_format}")
+        work.step(node)
+        trace.forget(place, set())
+
+
+class _Clock:
+    """Wall seconds of named steps."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._name, self._begin = "", 0.0
+
+    def __call__(self, name: str) -> _Clock:
+        self._name, self._begin = name, time.perf_counter()
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_error: object) -> None:
+        passed = time.perf_counter() - self._begin
+        self.seconds[self._name] = self.seconds.get(self._name, 0.0) + passed
