@@ -54,7 +54,7 @@ class RunEstimate:
         each = f"{1e3 * self.seconds_per_image:.2f} ms an image, from {TIMED_EPOCHS} timed epochs"
         return (
             f"{self.name}: {self.stored} stored, at most {self.to_train} to train and {self.parents} float "
-            f"parents, about {time_text(self.seconds)} on {self.workers} idle workers ({each})"
+            f"parent{'s' * (self.parents != 1)}, about {time_text(self.seconds)} on {self.workers} idle workers ({each})"
         )
 
 
