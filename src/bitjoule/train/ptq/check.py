@@ -64,7 +64,9 @@ def gathered(
             "or preset='data-free'"
         )
     shape = image_shape(net)
-    tensor = _tensor(images[:count]) if isinstance(images, Tensor | np.ndarray) else _taken(images, shape, count)
+    tensor = (
+        _tensor(images[:count]) if isinstance(images, Tensor | np.ndarray) else _taken(images, shape, count)
+    )
     if tensor.shape[1:] != shape or tensor.dim() == 0:
         _wrong_shape(tensor, shape)
     if len(tensor) == 0:

@@ -123,7 +123,9 @@ class LayerPass:
         gram = self._gram(node, quantizer)
         target = rows if config.target == "float" else weight_target(rows, gram).weights
         scale = quantizer.scale_now().detach()
-        grid = level_grid(quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale)
+        grid = level_grid(
+            quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale
+        )
         try:
             found = round_layer(
                 target,
@@ -163,7 +165,11 @@ class LayerPass:
     def correct_bias(self, node: fx.Node) -> None:
         """Add to the bias what the layer's result lacks in the mean of each channel, and to the result."""
         bias = node.args[2] if len(node.args) > 2 else None
-        if self.config.bias_correction != "empirical" or not isinstance(bias, fx.Node) or bias.op != "get_attr":
+        if (
+            self.config.bias_correction != "empirical"
+            or not isinstance(bias, fx.Node)
+            or bias.op != "get_attr"
+        ):
             return
         if self.readers[node] in self.shared:
             return

@@ -51,9 +51,7 @@ def placed(net: Network, scheme: Scheme, *, asymmetric_below_bits: int, image_si
         net,
         assignment,
         weight,
-        lambda point: make_activation_quantizer(
-            point, frozen_config(point.format, "activation", point.name)
-        ),
+        lambda point: make_activation_quantizer(point, frozen_config(point.format, "activation", point.name)),
     )
     return quantized.eval()
 

@@ -94,7 +94,9 @@ class QuantizationReport:
         lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table]
         steps = ", ".join(f"{key} {value:.1f} s" for key, value in self.seconds.items())
         notes = (f"note: {note}" for note in self.notes)
-        return "\n".join((f"{self.scheme}, preset {self.preset}, {self.images} images", *lines, steps, *notes))
+        return "\n".join(
+            (f"{self.scheme}, preset {self.preset}, {self.images} images", *lines, steps, *notes)
+        )
 
 
 class QuantizedNetwork(Network):

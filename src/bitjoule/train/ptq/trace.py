@@ -127,7 +127,9 @@ class Trace:
             self.quantized[node] = self._run(node, self.quantized, self.value_now)
 
     @torch.no_grad()
-    def _run(self, node: fx.Node, values: dict[fx.Node, Batches], constant: Callable[[fx.Node], Any]) -> Batches:
+    def _run(
+        self, node: fx.Node, values: dict[fx.Node, Batches], constant: Callable[[fx.Node], Any]
+    ) -> Batches:
         fixed = {s: constant(s) for s in node.all_input_nodes if s not in self.activations}
         results = []
         for i in range(len(self.images)):
