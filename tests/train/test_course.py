@@ -184,6 +184,8 @@ def test_a_float_parent_teaches_where_a_repair_needs_a_teacher(mlp, few, noted):
         RecipeError, match=r"^teacher 'parent' of scheme w4a4: no float parent is trained; give"
     ):
         train_network(mlp, few, "w4a4", epochs=1, parent_epochs=0, teacher="parent")
+    with pytest.raises(RecipeError, match=r"^teacher must be a network, 'parent' or None, not 'mother'$"):
+        train_network(mlp, few, "w4a4", epochs=1, parent_epochs=0, teacher="mother")
     with pytest.raises(RepairError, match=r"teacher needs a teacher and there is none"):
         train_network(mlp, few, "w1a1+teacher", epochs=1, parent_epochs=0)
 

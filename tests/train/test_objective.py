@@ -11,7 +11,7 @@ from bitjoule.network import capture
 from bitjoule.quant.repairs import TWO_STAGE, distribution_loss, repair_settings
 from bitjoule.quant.repairs.attention import ATTENTION_WEIGHT
 from bitjoule.scheme import RepairError
-from bitjoule.train import prepare_qat, recipe, train, train_scheme
+from bitjoule.train import prepare_qat, quantizers, recipe, train, train_scheme
 from bitjoule.train.matching import AttentionMatch
 from bitjoule.train.objective import Objective
 from bitjoule.train.start import quantized_for
@@ -141,6 +141,26 @@ def test_bf16_changes_nothing_without_a_gpu(residual, batch):
         for bf16 in (False, True)
     ]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("scheme", ["w4a4", "wAPOT4aUAPOT4", "w1a1+teacher", "w1a1+attention_match"])
+def test_under_autocast_the_loss_is_near_and_gradients_stay_float32(residual, batch, scheme):
+    """Autocast of this device in the place of a GPU's."""
+    images, labels = batch
+    residual.eval()
+    student, found = objective(residual, scheme, residual)
+    if "w1a1" not in scheme:
+        found.teacher = None
+    expected = number(found(images, labels, 0.0))
+    found.narrow = True
+    loss = found(images, labels, 0.0)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert number(loss) == pytest.approx(expected, rel=0.2) and number(loss) != expected
+    gradients = [p.grad for p in student.parameters() if p.grad is not None]
+    assert gradients and all(g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients)
+    for q in quantizers(student).values():
+        assert q.parameters_exported().scale.dtype.name == "float32"
 
 
 def test_a_captured_teacher_of_another_class_teaches(residual, few):

@@ -54,8 +54,8 @@ class Objective:
                     f"{type(teacher).__name__}; capture(teacher, input_shape=...) makes a Network of it"
                 )
             self.match = AttentionMatch(net, teacher)
-        device = next((p.device for p in net.parameters()), torch.device("cpu"))
-        self.narrow = recipe.bf16 and device.type == "cuda"
+        self.device = next((p.device for p in net.parameters()), torch.device("cpu")).type
+        self.narrow = recipe.bf16 and self.device == "cuda"
 
     def __call__(self, images: Tensor, labels: Tensor, progress: float) -> Tensor:
         """Loss of the student in training mode; `progress` is the share of all steps done, 0 to 1."""
@@ -96,5 +96,5 @@ class Objective:
         if not self.narrow:
             yield
             return
-        with torch.autocast("cuda", torch.bfloat16):
+        with torch.autocast(self.device, torch.bfloat16):
             yield

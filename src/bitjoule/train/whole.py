@@ -133,7 +133,7 @@ def train_network(
     none is given.
 
     Raises:
-        RecipeError: `teacher` is "parent" and no parent is trained.
+        RecipeError: `teacher` is "parent" and no parent is trained, or it is another word.
     """
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
     folder = None if workdir is None else Path(workdir)
@@ -149,6 +149,8 @@ def train_network(
             workdir=folder and folder / "parent",
             progress=progress,
         )
+    if isinstance(teacher, str) and teacher != "parent":
+        raise RecipeError(f"teacher must be a network, 'parent' or None, not {teacher!r}")
     if parent is None and teacher == "parent":
         raise RecipeError(
             f"teacher 'parent' of scheme {parsed}: no float parent is trained; give parent_epochs > 0, or "
