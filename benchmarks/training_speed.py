@@ -3,10 +3,12 @@
     python benchmarks/training_speed.py [--network resnet20] [--batch 128] [--rounds 9] [--threads 1]
                                         [--eager]
 
-Rows: float32, LSQ at 8 and at 4 bits (weights and activations), BIPOLAR, and APOT4 weights with UAPOT4
-activations (reparametrised clip, weight normalisation). Steps are those of `qat_step.py` and alternate within
-one run; the lower quartile over the rounds, and the ratio to the float32 step that is not compiled. --eager
-leaves torch.compile out, which needs a C++ compiler and about a minute per row.
+Rows: float32, LSQ at 8 and at 4 bits (weights and activations), BIPOLAR, the same with repairs (a second
+shortcut of 16 bits, two shifts and a PReLU per convolution are work of their own), APOT4 weights with UAPOT4
+activations (reparametrised clip, weight normalisation), and FP8 under an observed range. Steps are those of
+`qat_step.py` and alternate within one run; the lower quartile over the rounds, and the ratio to the float32
+step that is not compiled. --eager leaves torch.compile out, which needs a C++ compiler and about a minute per
+row.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ ROWS = {
     "LSQ W8A8": "int8",
     "LSQ W4A4": "w4a4",
     "BIPOLAR": "w1a1",
+    "BIPOLAR, repaired": "w1a1+double_residual+rprelu+grad=approx+scale_xnor",
     "APOT4": "wAPOT4aUAPOT4",
+    "FP8 E4M3": "wFP8_E4M3aFP8_E4M3",
 }
 
 

@@ -26,6 +26,7 @@ from bitjoule.energy.cost import Cost, CostItem
 from bitjoule.energy.operations import FREE_KINDS
 from bitjoule.energy.sparsity_notes import sparsity_notes
 from bitjoule.hardware import Hardware, MoonsSection
+from bitjoule.hardware.mac_units import integer_width
 from bitjoule.workload import Layer, Workload
 
 __all__ = ["LayerWidths", "moons"]
@@ -130,8 +131,11 @@ def moons(workload: Workload, hardware: Hardware) -> Cost:
 
 
 def _weight_words(layer: Layer, section: MoonsSection) -> float:
-    """N_s of one layer, in words of q_w bits; pruned N:M, survivors and their places as such words."""
-    weights = layer.weight_storage_bits / layer.weight_bits if layer.sparsity else layer.weight_elements
+    """N_s of one layer, in words of q_w bits; what stands beside the weights, the places of survivors under
+    N:M and the scales of groups and blocks, as such words.
+    """
+    beside = layer.sparsity or layer.shared_scale_bits
+    weights = layer.weight_storage_bits / layer.weight_bits if beside else layer.weight_elements
     return weights + (layer.bias_elements if section.biases_counted else 0)
 
 
@@ -244,12 +248,12 @@ class _Pricing:
 
 
 def _extrapolated(layer: Layer) -> set[str]:
-    """Names of the formats of `layer` that the paper does not cover: floating point."""
+    """Names of the formats of `layer` that the paper does not cover: all but integers."""
     found = set()
     for tensor_format in (layer.weight_format, layer.input_format, layer.output_format):
         if tensor_format is None:
             found.add("FLOAT32")
-        elif tensor_format.format.kind == "float":
+        elif integer_width(tensor_format.format) is None:
             found.add(tensor_format.format.name)
     return found
 

@@ -134,20 +134,40 @@ class Layer:
 
     @property
     def weight_storage_bits(self) -> int:
-        """Storage of all weights: values, and under N:M sparsity the survivors and their places.
+        """Storage of all weights: values, under N:M sparsity the survivors and their places, and the scales
+        of groups and blocks. A scale per tensor or output channel is none of them: it is folded into the
+        multiplier of the requantization. SVA counts as dense words, the most it takes.
 
         >>> layer = Layer("fc", "linear", 1, 8, 16, 1, 1, 1, 1, sparsity=Sparsity(2, 4))
         >>> layer.weight_elements * layer.weight_bits, layer.weight_storage_bits  # 64 of 128 weights, 2 bits
         (4096, 2176)
         """
         if self.sparsity is None:
-            return self.weight_elements * self.weight_bits
-        return self.sparsity.storage_bits(self.weight_elements, self.weight_bits)
+            return self.weight_elements * self.weight_bits + self.shared_scale_bits
+        return self.sparsity.storage_bits(self.weight_elements, self.weight_bits) + self.shared_scale_bits
+
+    @property
+    def shared_scale_bits(self) -> int:
+        """Storage of the scales of groups and blocks of weights, which stand beside the weights in memory.
+
+        >>> from bitjoule.formats import parse_tensor_format
+        >>> int4 = parse_tensor_format("INT4/group16")
+        >>> Layer("fc", "linear", 1, 8, 32, 1, 1, 1, 1, weight_format=int4).shared_scale_bits
+        512
+        """
+        chosen = self.weight_format
+        if chosen is None or not self.has_weights:
+            return 0
+        if chosen.format.kind != "block" and chosen.scaling.granularity != "group":
+            return 0
+        return chosen.overhead_bits((self.K, self.weight_elements // self.K))
 
     @property
     def stored_bits_per_weight(self) -> int:
-        """Bits that each weight takes in a tile: whole ones, rounded up where N:M gives a fraction."""
-        if self.sparsity is None:
+        """Bits that each weight takes in a tile: whole ones, rounded up where N:M or the scales of groups and
+        blocks give a fraction.
+        """
+        if self.sparsity is None and not self.shared_scale_bits:
             return self.weight_bits
         return -(-self.weight_storage_bits // self.weight_elements)
 
