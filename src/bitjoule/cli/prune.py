@@ -165,7 +165,7 @@ def _size(net: Network, scheme: str, hardware: Hardware) -> dict[str, object]:
 
 
 def _show(title: str, rows: dict[str, dict[str, object]], hardware: str) -> None:
-    from bitjoule.report.tables import energy_text, size_text
+    from bitjoule.report.units import energy_text, size_text
 
     def percent(value: object) -> str:
         return f"{100 * value:.2f} %" if isinstance(value, float) else "-"
