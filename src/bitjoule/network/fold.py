@@ -1,6 +1,8 @@
 """Fold batch norm into the convolution or linear layer before it (evaluation statistics).
 
 sigma = sqrt(var + eps); w' = w gamma / sigma; b' = (b - mu) gamma / sigma + beta (training.md section 1.5).
+The edge keeps what the batch norm knew of its result: mean beta, deviation |gamma| (`statistics.py`).
+What stays is taken care of by `fold_forward.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from bitjoule.network.graph_writer import MARK
 from bitjoule.network.network import Network, NetworkError
+from bitjoule.network.statistics import record, statistics_of
 from bitjoule.workload.graph import Graph, Node
 
 __all__ = ["fold_batch_norm", "folded"]
@@ -147,6 +150,7 @@ def _fold_one(net: Network, layer: fx.Node, norm: fx.Node) -> None:
     trainable = module.weight.requires_grad
     module.weight = nn.Parameter(weight, requires_grad=trainable)
     module.bias = nn.Parameter(bias, requires_grad=trainable)
+    record(layer, statistics_of(statistics))
     norm.replace_all_uses_with(layer)
     path = str(norm.target)
     net.module.graph.erase_node(norm)
