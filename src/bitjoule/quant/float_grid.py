@@ -3,8 +3,8 @@
     p = 2^max(e, emin), e the exponent of u;  out = clamp((u + c p) - c p, -max, max),  c = 1.5 2^(k - m)
 
 m mantissa bits of the Format, k those of the arithmetic (23 or 52): the sum has no bits below p 2^-m, so the
-addition itself rounds, half to even. The sign of zero is kept. Up to 7 exponent bits, so that all stays within
-float32.
+addition itself rounds, half to even. The sign of zero is kept. Up to 7 exponent bits, so that all stays
+within float32.
 """
 
 from __future__ import annotations
