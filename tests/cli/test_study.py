@@ -109,7 +109,7 @@ def test_a_whole_run_and_again(tmp_path: Path) -> None:
     }
     assert arms["+ grad=approx"]["added_pj"] == 0.0 < arms["+ rprelu"]["added_pj"]
     assert all(row["accuracy"]["mean"] > 0 for row in arms.values())
-    rows = list(csv.DictReader((tmp_path / "repairs.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "repairs.csv").read_text().splitlines()))
     assert [row["repair"] for row in rows if row["kind"] == "one"] == ["grad=approx", "rprelu"]
     page = (tmp_path / "repairs.html").read_text()
     assert "<svg" in page and "all - rprelu" in page and "<script" not in page and "S3.4b" in page

@@ -113,7 +113,7 @@ class RepairPlan(_Section):
     categories: dict[str, Texts]
     together: Texts
     references: Texts
-    beneficial: Texts
+    beneficial: Annotated[Texts, Field(min_length=1)]
     energies: Energies
     sizes: dict[Size, SizePlan]
 
