@@ -45,7 +45,7 @@ def test_outliers_become_two_channels() -> None:
     assert found.graph.node("3").parameters["weight"] == (5, 9, 3, 3)
     assert split_outliers(net, 0.0).workload().macs == net.workload().macs
     given = split_outliers(net, 0.1, steps={"3": 0.5}).module.get_parameter("3.weight").detach()
-    assert torch.allclose(given[:, 8] - given[:, 2], torch.full_like(given[:, 2], 0.5), atol=1e-5)
+    assert torch.allclose(given[:, 8] - given[:, 2], torch.full_like(given[:, 2], 0.25), atol=1e-5)
 
 
 def test_what_cannot_be_split_is_named() -> None:

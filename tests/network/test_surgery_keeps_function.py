@@ -14,9 +14,21 @@ from tests.network.random_chains import CHAINS, RandomChain, chain_input, lived_
 from tests.network.test_zoo_capture import SMALL, captured
 
 
-@settings(max_examples=16, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(CHAINS, st.integers(0, 1000))
 def test_random_networks(steps: list[tuple[object, ...]], seed: int) -> None:
+    check(steps, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=32, deadline=None, derandomize=True)
+@given(CHAINS, st.integers(1001, 10000))
+def test_more_random_networks(steps: list[tuple[object, ...]], seed: int) -> None:
+    check(steps, seed)
+
+
+def check(steps: list[tuple[object, ...]], seed: int) -> None:
+    """Every step on one random chain."""
     torch.manual_seed(seed)
     net = capture(lived_in(RandomChain(steps)).eval(), input_shape=(1, 4, 8, 8))
     x = chain_input(seed)
