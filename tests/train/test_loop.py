@@ -15,6 +15,7 @@ from bitjoule import zoo
 from bitjoule.network import capture
 from bitjoule.train import PRESETS, CheckpointError, Diverged, Stopped, measure, prepare_qat, recipe, train
 from bitjoule.train.average import reestimate_batch_norm
+from bitjoule.train.checkpoint import load_checkpoint, save_checkpoint
 from bitjoule.train.loop import CHECKPOINT
 from bitjoule.train.loss import loss_of
 from bitjoule.train.whole import quantized_for
@@ -136,6 +137,21 @@ def test_a_checkpoint_of_another_training_is_refused(mlp, few, tmp_path):
         CheckpointError, match=r"another training: its recipe, scheme, starting weights differ; give"
     ):
         train(quantized_for(mlp, "w4a4", few), few, recipe("smoke", batch=10), seed=0, workdir=tmp_path)
+
+
+def test_a_checkpoint_from_before_a_field_of_recipes_is_continued(mlp, few, tmp_path):
+    settings = recipe("smoke", epochs=2)
+    with pytest.raises(Stopped):
+        train(mlp, few, settings, seed=0, workdir=tmp_path, stop=lambda: True)
+    saved = load_checkpoint(tmp_path / CHECKPOINT)
+    for name in ("bf16", "threshold_lr", "quantizer_optimizer"):
+        saved.document["identity"]["recipe"].pop(name)
+    save_checkpoint(tmp_path / CHECKPOINT, saved)
+    assert same(
+        state(train(mlp, few, settings, seed=0, workdir=tmp_path)), state(train(mlp, few, settings, seed=0))
+    )
+    with pytest.raises(CheckpointError, match="its recipe differs"):
+        train(mlp, few, replace(settings, threshold_lr=0.01), seed=0, workdir=tmp_path)
 
 
 def test_divergence_is_an_error_with_what_was_reached(mlp, few):
