@@ -31,8 +31,8 @@ class PtqConfig:
     """One recipe; every field is a row of the table of presets.
 
     weight_range, activation_range
-        calibrators by name (`quant.calibration`). `auto` for activations: `percentile(99.999)` from 7 bits on,
-        `mse(2.4)` below.
+        calibrators by name (`quant.calibration`). `auto` for activations: `percentile(99.999)` from 7 bits
+        on, `mse(2.4)` below.
     relu6
         `relu` replaces ReLU6 before equalization, `per_channel` gives every channel its own clip.
     equalize, absorb_bias, split_ratio

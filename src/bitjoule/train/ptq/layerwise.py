@@ -21,6 +21,7 @@ from bitjoule.quant.rounding.target import weight_target
 from bitjoule.train.ptq.config import PtqConfig
 from bitjoule.train.ptq.place import is_frozen
 from bitjoule.train.ptq.ranges import range_activation, range_weight
+from bitjoule.train.ptq.reconstruct import Reconstruction
 from bitjoule.train.ptq.report import TensorRow, activation_row, sqnr_db, weight_row
 from bitjoule.train.ptq.trace import Batches, Trace, quantizer_of, weight_readers
 from bitjoule.workload.graph import Node
@@ -34,13 +35,15 @@ _SHOWN = 2  # batches from which the numbers of a report are taken
 class LayerPass:
     """Goes through the nodes of a placed network in order; `step` does one.
 
-    The rows of the report come in running order. `seconds` counts ranges, rounding and bias correction.
+    `plain`: round to nearest whatever the config says, as the unit is learned afterwards. The rows of the
+    report come in running order. `seconds` counts ranges, rounding and bias correction.
     """
 
     trace: Trace
     config: PtqConfig
     seed: int
     count: int
+    plain: bool = False
     rows: dict[str, TensorRow] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -54,6 +57,9 @@ class LayerPass:
             calls[quantizer] = calls.get(quantizer, 0) + 1
         self.shared = {quantizer for quantizer, count in calls.items() if count > 1}
         self.done: set[FakeQuantizer] = set()
+        self.undecided: list[float] = []
+        assert net.assignment is not None
+        self.assignment = net.assignment
 
     def step(self, node: fx.Node) -> None:
         """Run one node in both networks; quantize what it reads or is first."""
@@ -98,7 +104,7 @@ class LayerPass:
         self.rows[quantizer.name] = weight_row(quantizer, weight, rounded, method)
 
     def _rounds_with_data(self, node: fx.Node, quantizer: FakeQuantizer) -> bool:
-        if self.config.rounding == "nearest" and self.config.refine == "none":
+        if self.plain or (self.config.rounding == "nearest" and self.config.refine == "none"):
             return False
         tf = quantizer.tensor_format
         if not is_frozen(quantizer) or tf.format.kind == "minifloat" or quantizer.parameter is None:
@@ -180,6 +186,29 @@ class LayerPass:
         dims = self.trace.quantized[node][0].dim()
         shaped = shift.to(parameter.dtype).view([-1 if i == axis % dims else 1 for i in range(dims)])
         self.trace.quantized[node] = [value + shaped for value in self.trace.quantized[node]]
+
+    def reconstructed(self, unit: list[fx.Node], result: Reconstruction) -> None:
+        """Run a unit again after its weights, steps and biases were learned; the report follows."""
+        for node in unit:
+            self.trace.run_quantized(node)
+            quantizer = self.readers.get(node) or quantizer_of(self.trace.net, node)
+            if quantizer is None:
+                continue
+            row = self.rows[quantizer.name]
+            if quantizer.role == "activation":
+                if node in self.trace.original:
+                    made = activation_row(
+                        quantizer, torch.cat(self.trace.original[node][:_SHOWN]), row.method
+                    )
+                    self.rows[quantizer.name] = replace(made, method=f"{row.method}, learned")
+                continue
+            source = cast(fx.Node, node.args[1])
+            weight = cast(Tensor, self.trace.float_value(source))
+            with torch.no_grad():
+                rounded = cast(Tensor, self.trace.value_now(source))
+            made = weight_row(quantizer, weight, rounded, "block reconstruction")
+            self.rows[quantizer.name] = replace(made, output_sqnr_db=row.output_sqnr_db)
+        self.undecided.append(result.undecided)
 
     def _result_row(self, node: fx.Node, quantizer: FakeQuantizer) -> None:
         found = torch.cat(self.trace.quantized[node][:_SHOWN])

@@ -11,16 +11,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from bitjoule.network import Network, fold_batch_norm
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.train.ptq.check import batched, check_network, gathered
 from bitjoule.train.ptq.config import Preset, PtqConfig, preset_config
+from bitjoule.train.ptq.fisher import importance_of, output_gradients
 from bitjoule.train.ptq.layerwise import LayerPass
 from bitjoule.train.ptq.place import placed, with_biases
+from bitjoule.train.ptq.reconstruct import Learning, reconstruct
 from bitjoule.train.ptq.report import QuantizationReport, QuantizedNetwork
 from bitjoule.train.ptq.trace import Trace
+from bitjoule.train.ptq.units import units
 from bitjoule.train.ptq.verify import round_biases, verify_widths
 
 __all__ = ["ptq"]
@@ -77,7 +80,10 @@ def ptq(
         ).to(memory_format=torch.channels_last)
     trace = Trace(quantized, batched(images, settings.batch_size))
     work = LayerPass(trace, settings, seed, len(images))
-    run(work, say)
+    with clock("float results"), torch.no_grad():
+        fisher = settings.reconstruct != "none" and settings.reconstruct_loss == "fisher"
+        outputs = [prepared(batch) for batch in trace.images] if fisher else []
+    run(work, outputs, say)
     with clock("biases"):
         round_biases(quantized)
     with clock("verify"):
@@ -100,15 +106,51 @@ def ptq(
 
 
 @torch.no_grad()
-def run(work: LayerPass, say: Callable[[str], object]) -> None:
-    """Every node of the graph in order, blocks reconstructed where the config asks for it."""
-    trace = work.trace
-    for place, node in enumerate(trace.order):
-        weights = work.readers.get(node)
-        if weights is not None:
-            say(f"{weights.name}: {weights.tensor_format}")
-        work.step(node)
-        trace.forget(place, set())
+def run(work: LayerPass, outputs: list[Tensor], say: Callable[[str], object]) -> None:
+    """Every unit of the graph in order: node by node, then together where the config asks for it.
+
+    `outputs`: the float network's results, for the cost of errors; may be empty without reconstruction.
+    """
+    trace, config = work.trace, work.config
+    place = 0
+    for unit in units(trace):
+        read = {s for n in unit for s in n.all_input_nodes if s in trace.activations}
+        read -= {node for node in unit if node.op != "placeholder"}
+        learns = work.plain = reconstructs(work, unit)
+        for node in unit:
+            weights = work.readers.get(node)
+            if weights is not None:
+                say(f"{weights.name}: {weights.tensor_format}")
+            work.step(node)
+            trace.forget(place, read if learns else set())
+            place += 1
+        if learns:
+            say(f"reconstructing the unit that ends with {unit[-1].name}")
+            begin = time.perf_counter()
+            importance = None
+            if config.reconstruct_loss == "fisher" and outputs:
+                gradients = output_gradients(trace, place - 1, outputs)
+                importance = None if gradients is None else importance_of(gradients)
+            result = reconstruct(trace, unit, work.readers, importance, learning_of(config), work.seed)
+            if result is not None:
+                work.reconstructed(unit, result)
+            trace.forget(place - 1, set())
+            work.seconds["reconstruction"] = (
+                work.seconds.get("reconstruction", 0.0) + time.perf_counter() - begin
+            )
+
+
+def reconstructs(work: LayerPass, unit: list[fx.Node]) -> bool:
+    """Whether the config asks for this unit to be learned."""
+    if work.config.reconstruct == "none" or not any(node in work.readers for node in unit):
+        return False
+    formats = [point.format.format for point in work.assignment.points]
+    return any(f.bits <= work.config.reconstruct_up_to_bits for f in formats)
+
+
+def learning_of(config: PtqConfig) -> Learning:
+    """The learning that a config asks for."""
+    return Learning(iterations=config.iterations, drop=config.drop)
 
 
 class _Clock:

@@ -105,15 +105,15 @@ def with_biases(net: Network) -> Network:
     nodes = []
     for node in net.graph.nodes:
         call = marked.get(node.name)
-        if node.op in ("conv", "linear") and "bias" not in node.parameters and call is not None:
-            if call.op == "call_module":
-                module = clone.module.get_submodule(str(call.target))
-                size = int(_out_channels(node))
-                if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-                    like = module.weight
-                    zeros = torch.zeros(size, dtype=like.dtype, device=like.device)
-                    module.bias = nn.Parameter(zeros, requires_grad=like.requires_grad)
-                    node = dataclasses.replace(node, parameters={**node.parameters, "bias": (size,)})
+        bare = node.op in ("conv", "linear") and "bias" not in node.parameters
+        if bare and call is not None and call.op == "call_module":
+            module = clone.module.get_submodule(str(call.target))
+            size = int(_out_channels(node))
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+                like = module.weight
+                zeros = torch.zeros(size, dtype=like.dtype, device=like.device)
+                module.bias = nn.Parameter(zeros, requires_grad=like.requires_grad)
+                node = dataclasses.replace(node, parameters={**node.parameters, "bias": (size,)})
         nodes.append(node)
     graph = dataclasses.replace(net.graph, nodes=tuple(nodes))
     return Network(graph, clone.module, notes=net.notes)

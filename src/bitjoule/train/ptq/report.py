@@ -1,4 +1,4 @@
-"""What post-training quantization did: one row per tensor, seconds per step, notes; and the Network with it."""
+"""What post-training quantization did: a row per tensor, seconds, notes; and the Network with it."""
 
 from __future__ import annotations
 

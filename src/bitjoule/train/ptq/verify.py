@@ -51,11 +51,11 @@ def verify_widths(net: Network, images: Tensor) -> int:
     quantized = {q.name.removesuffix(".weight") for q in readers.values()}
     by_parameter = {q.parameter for q in readers.values()}
     for node in net.graph.nodes:
-        if node.op in MAC_OPS and node.name in assignment.weights and node.name not in quantized:
-            if f"{node.module}.weight" not in by_parameter and not node.shared:
-                raise PtqError(f"ptq: the weight of {node.name} is still float; this is a fault of bitjoule")
+        expected = node.op in MAC_OPS and node.name in assignment.weights and not node.shared
+        if expected and node.name not in quantized and f"{node.module}.weight" not in by_parameter:
+            raise PtqError(f"ptq: the weight of {node.name} is still float; this is a fault of bitjoule")
     missing = {p.name for p in assignment.points} - {
-        q.name for q in map(lambda n: quantizer_of(net, n), net.module.graph.nodes) if q is not None
+        q.name for q in (quantizer_of(net, n) for n in net.module.graph.nodes) if q is not None
     }
     if missing:
         raise PtqError(f"ptq: activation {min(missing)} has no quantizer; this is a fault of bitjoule")

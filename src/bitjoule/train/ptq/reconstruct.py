@@ -1,0 +1,301 @@
+"""Block reconstruction: rounding of all weights and steps of all activations of a unit, learned together.
+
+BRECQ (Li et al. 2021, arXiv 2102.05426) with the input mixing of QDrop (Wei et al. 2022, arXiv 2203.05740):
+the unit reads a mixture of quantized and float activations, drawn anew in each step, and learns to give what
+the float network gives. The cost of an error is its square, with `fisher` times (abs(g) + 1)^2, g the
+gradient of the divergence of the network's output at that place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from bitjoule.quant import FakeQuantizer
+from bitjoule.quant.lsq import LearnedStep
+from bitjoule.quant.lsq_plus import LearnedStepAndOffset
+from bitjoule.quant.rounding import beta_at, level_grid, rectified_sigmoid, share_at, soft_start
+from bitjoule.quant.uniform import Bounds
+from bitjoule.train.ptq.place import is_frozen
+from bitjoule.train.ptq.trace import Trace, quantizer_of, run_node
+
+_AT_ONCE = 128
+
+__all__ = ["Learning", "Reconstruction", "reconstruct"]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a unit learns: steps, images a step, rates of rounding, of steps (relative) and of biases, strength
+    of the regulariser, share of quantized activations.
+    """
+
+    iterations: int = 500
+    batch: int = 32
+    rate: float = 1e-2
+    step_rate: float = 1e-3
+    bias_rate: float = 1e-3
+    strength: float = 0.01
+    drop: float = 0.5
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Mean cost of the unit's error before and after, and the share of roundings that were not yet binary."""
+
+    before: float
+    after: float
+    undecided: float
+
+
+class _SoftWeight:
+    """Weights between two levels, by one variable each; starts at the float weights."""
+
+    def __init__(self, quantizer: FakeQuantizer, weight: Tensor) -> None:
+        self.quantizer = quantizer
+        rows = weight.detach().double().movedim(quantizer.axis, 0)
+        self.moved = rows.shape
+        rows = rows.flatten(1)
+        scale = quantizer.scale_now().detach()
+        self.grid = level_grid(
+            quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale
+        )
+        low, high = self.grid.around(rows)
+        u = rows / self.grid.scale
+        gap = high - low
+        fraction = torch.where(gap > 0, (u - low) / gap.clamp_min(1e-30), 0.5).clamp(0, 1)
+        self.low, self.high = low, high
+        self.base = (low * self.grid.scale).float()
+        self.gap = (gap * self.grid.scale).float()
+        self.free = gap > 0
+        self.v = nn.Parameter(soft_start(fraction.clamp(0.001, 0.999)).float())
+
+    def value(self) -> Tensor:
+        """The soft weights, in the shape of the parameter."""
+        rows = self.base + rectified_sigmoid(self.v) * self.gap
+        return rows.view(self.moved).movedim(0, self.quantizer.axis)
+
+    def hard(self) -> Tensor:
+        """Every variable rounded."""
+        levels = torch.where(self.v.detach() >= 0, self.high, self.low)
+        return self.grid.values(levels).float().view(self.moved).movedim(0, self.quantizer.axis)
+
+    def undecided(self) -> Tensor:
+        h = rectified_sigmoid(self.v)
+        return ((h > 0.01) & (h < 0.99) & self.free).float().sum()
+
+
+class _Step:
+    """The learned step of an activation quantizer, as a factor of the first one."""
+
+    def __init__(self, quantizer: FakeQuantizer) -> None:
+        self.quantizer = quantizer
+        self.first = quantizer.scale_now().detach().clone()
+        self.log = nn.Parameter(torch.zeros(()))
+        f = quantizer.tensor_format.format
+        self.bounds = Bounds.of(f.min_level, f.max_level)
+        self.affine = quantizer.tensor_format.scaling.zero_point
+
+    def scale(self) -> Tensor:
+        return self.first * self.log.exp()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.affine:
+            zero_point = self.quantizer.zero_point_now().to(x.dtype)
+            return cast(
+                Tensor,
+                LearnedStepAndOffset.apply(  # type: ignore[no-untyped-call]
+                    x, self.scale(), torch.zeros(()), zero_point, self.bounds, 1.0
+                ),
+            )
+        return cast(Tensor, LearnedStep.apply(x, self.scale(), self.bounds, 1.0, 0))  # type: ignore[no-untyped-call]
+
+
+class _Unit:
+    """One unit as a function of its inputs, with what it learns."""
+
+    def __init__(self, trace: Trace, nodes: list[fx.Node], readers: dict[fx.Node, FakeQuantizer]) -> None:
+        nodes = [node for node in nodes if node.op != "placeholder"]
+        self.trace, self.nodes = trace, nodes
+        inside = set(nodes)
+        self.inputs = list(
+            dict.fromkeys(
+                s for n in nodes for s in n.all_input_nodes if s in trace.activations and s not in inside
+            )
+        )
+        self.output = nodes[-1]
+        self.weights: dict[fx.Node, _SoftWeight] = {}
+        self.biases: dict[fx.Node, nn.Parameter] = {}
+        self.steps: dict[fx.Node, _Step] = {}
+        self.constants: dict[fx.Node, Any] = {}
+        for node in nodes:
+            quantizer = quantizer_of(trace.net, node)
+            if (
+                quantizer is not None
+                and quantizer.tensor_format.format.kind == "integer"
+                and is_frozen(quantizer)
+            ):
+                self.steps[node] = _Step(quantizer)
+            for source in node.all_input_nodes:
+                if source not in trace.activations:
+                    self.constants[source] = trace.value_now(source)
+            reader = readers.get(node)
+            if reader is None:
+                continue
+            source = cast(fx.Node, node.args[1])
+            weight = cast(Tensor, trace.float_value(source))
+            if is_frozen(reader) and reader.parameter is not None:
+                self.weights[source] = _SoftWeight(reader, weight)
+            bias = node.args[2] if len(node.args) > 2 else None
+            if isinstance(bias, fx.Node) and bias.op == "get_attr":
+                self.biases[bias] = nn.Parameter(cast(Tensor, trace.value_now(bias)).detach().clone())
+
+    def run(
+        self, inputs: list[Tensor], drop: float, generator: torch.Generator | None, soft: bool = True
+    ) -> Tensor:
+        """The unit's result; `drop` > 0: that share of the activations behind a quantizer stays quantized."""
+        values: dict[fx.Node, Any] = dict(zip(self.inputs, inputs, strict=True))
+        for source, constant in self.constants.items():
+            values[source] = constant
+        for source, weight in self.weights.items():
+            values[source] = weight.value() if soft else weight.hard()
+        for bias, parameter in self.biases.items():
+            values[bias] = parameter
+        for node in self.nodes:
+            step = self.steps.get(node)
+            if step is None:
+                args = fx.map_arg(node.args, values.__getitem__)
+                kwargs = fx.map_arg(node.kwargs, values.__getitem__)
+                values[node] = run_node(self.trace.module, node, args, kwargs)
+                continue
+            x = values[node.all_input_nodes[0]]
+            y = step(x)
+            if 0 < drop < 1:
+                y = torch.lerp(x, y, chance_mask(x, drop, generator))
+            values[node] = y
+        return cast(Tensor, values[self.output])
+
+    @torch.no_grad()
+    def cost(self, inputs: list[Tensor], wanted: Tensor, importance: Tensor | None, soft: bool) -> float:
+        """Mean cost of the unit's error with everything quantized, over all images."""
+        total = 0.0
+        for first in range(0, len(wanted), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            error = (self.run([x[part] for x in inputs], 1.0, None, soft) - wanted[part]).square()
+            if importance is not None:
+                error *= importance[part]
+            total += float(error.sum(dtype=torch.float64))
+        return total / wanted.numel() * wanted.shape[1]
+
+    @torch.no_grad()
+    def commit(self) -> None:
+        """Give the network the weights, steps and biases."""
+        for soft in self.weights.values():
+            _parameter(self.trace, soft.quantizer).copy_(soft.hard())
+        for step in self.steps.values():
+            step.quantizer.scale_now().copy_(step.scale())
+        for bias, parameter in self.biases.items():
+            cast(Tensor, self.trace.value_now(bias)).copy_(parameter)
+
+
+def chance_mask(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    """1.0 for about `share` of the elements of `x`, to 1/256, else 0.0; in the memory order of `x`.
+
+    One random number of 64 bits serves eight elements.
+    """
+    words = torch.randint(-(2**63), 2**63 - 1, (x.numel() // 8 + 1,), generator=generator)
+    chosen = (words.view(torch.uint8)[: x.numel()] < round(256 * share)).to(x.dtype)
+    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        return chosen.view(x.shape)
+    n, c, h, w = x.shape
+    return chosen.view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def reconstruct(
+    trace: Trace,
+    nodes: list[fx.Node],
+    readers: dict[fx.Node, FakeQuantizer],
+    importance: Tensor | None,
+    learning: Learning,
+    seed: int,
+) -> Reconstruction | None:
+    """Learn one unit whose inputs and float result are still in `trace`; sets weights, biases and steps.
+
+    `importance`: (abs(g) + 1)^2 of every value of the result, or None. None is returned where nothing can be
+    learned: the result is no single tensor.
+    """
+    unit = _Unit(trace, nodes, readers)
+    plain = [torch.cat(trace.original[node]) for node in unit.inputs if _tensors(trace, node)]
+    seen = [torch.cat(trace.quantized[node]) for node in unit.inputs if _tensors(trace, node)]
+    if not unit.weights or len(plain) != len(unit.inputs) or not _tensors(trace, unit.output):
+        return None
+    wanted = torch.cat(trace.original[unit.output])
+    before = unit.cost(seen, wanted, importance, soft=False)
+    with torch.enable_grad():
+        undecided = _learn(unit, plain, seen, wanted, importance, learning, seed)
+    after = unit.cost(seen, wanted, importance, soft=False)
+    if after <= before:
+        unit.commit()
+    return Reconstruction(before, min(before, after), undecided)
+
+
+def _learn(
+    unit: _Unit,
+    plain: list[Tensor],
+    seen: list[Tensor],
+    wanted: Tensor,
+    importance: Tensor | None,
+    learning: Learning,
+    seed: int,
+) -> float:
+    """Adam over roundings, steps and biases; the share of roundings left undecided."""
+    generator = torch.Generator().manual_seed(seed)
+    roundings = [w.v for w in unit.weights.values()]
+    groups: list[dict[str, Any]] = [
+        {"params": roundings, "lr": learning.rate},
+        {"params": [s.log for s in unit.steps.values()], "lr": learning.step_rate},
+        {"params": list(unit.biases.values()), "lr": learning.bias_rate},
+    ]
+    optimizer = torch.optim.Adam([g for g in groups if g["params"]])
+    rates = [(group, group["lr"]) for group in optimizer.param_groups[1:]]
+    batch = min(learning.batch, len(wanted))
+    mixed = 0 < learning.drop < 1
+    for step in range(learning.iterations):
+        chosen = torch.randint(len(wanted), (batch,), generator=generator)
+        inputs = []
+        for x, q in zip(plain, seen, strict=True):
+            part = q[chosen]
+            if mixed:
+                part = torch.lerp(x[chosen], part, chance_mask(part, learning.drop, generator))
+            inputs.append(part)
+        found = unit.run(inputs, learning.drop, generator)
+        error = (found - wanted[chosen]).square()
+        if importance is not None:
+            error = error * importance[chosen]
+        cost = error.sum(1).mean()
+        loss = cost
+        if share_at(step, learning.iterations):
+            beta = beta_at(step, learning.iterations)
+            for v, soft in zip(roundings, unit.weights.values(), strict=True):
+                h = rectified_sigmoid(v)
+                loss = loss + learning.strength * ((1 - (2 * h - 1).abs().pow(beta)) * soft.free).sum()
+        for group, rate in rates:
+            group["lr"] = rate * (1 - step / learning.iterations)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    count = sum(int(w.free.sum()) for w in unit.weights.values())
+    return float(sum(w.undecided().detach() for w in unit.weights.values())) / max(1, count)
+
+
+def _tensors(trace: Trace, node: fx.Node) -> bool:
+    return all(isinstance(value, Tensor) for value in trace.original[node])
+
+
+def _parameter(trace: Trace, quantizer: FakeQuantizer) -> Tensor:
+    assert quantizer.parameter is not None
+    owner, _, name = quantizer.parameter.rpartition(".")
+    return cast(Tensor, getattr(trace.module.get_submodule(owner), name))
