@@ -17,7 +17,7 @@ from bitjoule.search.repair_study import RepairRun, facts_of, most_trainings
 from bitjoule.search.space import Candidate
 from bitjoule.search.study_file import parse_study_file
 from bitjoule.search.study_yaml import StudyFileError, YamlText, read_yaml
-from bitjoule.search.trial import Trial
+from bitjoule.search.trial import Failure, Trial
 from bitjoule.studies import shipped, text_of
 
 PLAN = read_plan(text_of("S3", "study.yaml"), "study.yaml")
@@ -77,7 +77,7 @@ class FakeStudy:
             cost_key="c",
             accuracy=None if failed else accuracy,
             energy_pj=None if name == "float32" else energy,
-            failure=SimpleNamespace(__str__=lambda: "error: broken") if failed else None,  # type: ignore[arg-type]
+            failure=Failure("error", "broken") if failed else None,
         )
 
     def front(self, hardware: str) -> list[SimpleNamespace]:
@@ -169,7 +169,7 @@ def test_rows_and_facts(tmp_path: Path) -> None:
 def test_an_arm_that_failed_says_so_and_is_not_chosen(tmp_path: Path) -> None:
     findings, _ = run(small(), tmp_path, broken=("scale_xnor",))
     rows = {row.label: row for row in findings.rows}
-    assert rows["+ scale_xnor"].accuracy is None and rows["+ scale_xnor"].reason
+    assert rows["+ scale_xnor"].accuracy is None and rows["+ scale_xnor"].reason == "error: broken"
     assert all("scale_xnor" not in step.chosen for step in findings.greedy)
 
 
