@@ -12,13 +12,13 @@ def test_never_above_any_of_them(name):
     a = gram_of(relu_inputs(16, 300, 0))
     w = torch.randn(30, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     grid = clipped_grid(name, w)
-    alone = {m: round_layer(w, a, grid, m, steps=200) for m in ("nearest", "gptq", "adaround")}
-    best = round_layer(w, a, grid, "best_of", steps=200)
+    alone = {m: round_layer(w, a, grid, m, steps=60) for m in ("nearest", "gptq", "adaround")}
+    best = round_layer(w, a, grid, "best_of", steps=60)
     lowest = torch.stack([r.error for r in alone.values()]).amin(0)
     assert torch.equal(best.error, lowest)
     assert sum(best.chosen.values()) == 30
     assert best.chosen["gptq"] + best.chosen["adaround"] > 0
-    refined = round_layer(w, a, grid, "best_of", steps=200, refine=True)
+    refined = round_layer(w, a, grid, "best_of", steps=60, refine=True)
     assert (refined.error <= best.error).all()
     assert torch.allclose(refined.error, quadratic_error(grid.values(refined.levels), w, a))
 

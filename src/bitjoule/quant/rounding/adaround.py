@@ -1,7 +1,7 @@
 """AdaRound on Gram matrices: floor or ceil of every weight, learned all at once without images.
 
 Nagel et al. 2020, arXiv 2004.10568. The loss is the quadratic form of `ptq.md` section 4.1 in units of the
-scale and of the mean diagonal of A, so one learning rate serves all layers. Its gradient is one matrix
+step and of the mean diagonal of A, so one learning rate serves all layers. Its gradient is one matrix
 product a step, written out here.
 """
 
@@ -37,13 +37,14 @@ def adaround(
     *,
     steps: int = 1000,
     rate: float = 1e-2,
-    strength: float = 0.1,
+    strength: float = 10.0,
     keep: Tensor | None = None,
 ) -> AdaRounded:
     """Rounding of `target` (rows, n) learned by Adam in float32; `a` (groups, n, n).
 
     The levels to choose from are the two around the target; beyond the grid there is one. No row ends with a
-    greater error than nearest rounding. Weights where `keep` (rows, n) is False are 0.
+    greater error than nearest rounding. `strength` is that of the regulariser; at 10 all variables end binary
+    (docs/ptq.md has the measurement). Weights where `keep` (rows, n) is False are 0.
 
     >>> from bitjoule.formats import parse_format
     >>> from bitjoule.quant.rounding.level_grid import level_grid
@@ -65,6 +66,9 @@ def adaround(
     # groups of scales within a row weigh differently; the loss is in units of the row's mean scale
     relative = grid.scale / grid.scale.mean(1, keepdim=True)
     weight = by_group(relative.expand_as(wanted), a).float()
+    # and, where levels are not equidistant, of the root mean square of its steps between levels
+    squares = gap.square().sum(2, keepdim=True) / free.sum(2, keepdim=True).clamp_min(1)
+    weight = weight / torch.where(squares > 0, squares, 1.0).sqrt()
     v = _learned(soft_start(fraction), offset, gap, weight, matrix, free, steps, rate, strength)
     h = rectified_sigmoid(v)
     count = max(1, int(free.sum()))

@@ -64,8 +64,8 @@ def round_layer(
 ) -> RoundedLayer:
     """Rounds the rows of `target` (rows, n) for inputs of second moments `a` (groups, n, n).
 
-    `best_of` takes of every row the better of GPTQ, AdaRound (`steps`) and nearest rounding; `refine` lets
-    flips follow. Weights where `keep` (rows, n) is False are 0.
+    `best_of` takes of every row the better of GPTQ, AdaRound (`steps`) and nearest rounding. With `refine`
+    flips follow on each of them, before the choice. Weights where `keep` (rows, n) is False are 0.
     """
     nearest = grid.nearest(target)
     if keep is not None:
@@ -77,8 +77,6 @@ def round_layer(
         candidates["adaround"] = adaround(target, a, grid, steps=steps, keep=keep).levels
     if method != "best_of":
         candidates = {method: candidates[method]}
-    found = best_of(candidates, target, a, grid)
-    if not refine:
-        return found
-    levels = flips(found.levels, target, a, grid, keep=keep)
-    return RoundedLayer(levels, quadratic_error(grid.values(levels), target, a), found.chosen)
+    if refine:
+        candidates = {m: flips(x, target, a, grid, keep=keep) for m, x in candidates.items()}
+    return best_of(candidates, target, a, grid)

@@ -29,8 +29,8 @@ def flips(
     A weight at the level below or above its target may change to the other of the two; a weight elsewhere
     (GPTQ leaves some there) may move to either neighbouring level. With more than 256 columns only the 64
     best single changes are paired. At most 4 n changes are made in a row. With at most nine columns the
-    result is not worse than the best of all choices of floor and ceil. Weights where `keep` (rows, n) is False
-    do not move.
+    result is not worse than the best of all choices of floor and ceil. Weights where `keep` (rows, n) is
+    False do not move.
 
     >>> from bitjoule.formats import parse_format
     >>> from bitjoule.quant.rounding.level_grid import level_grid
