@@ -36,6 +36,17 @@ def test_statistics_are_the_plain_average_over_batches(conv, few):
     torch.testing.assert_close(var.double(), seen.var((0, 2, 3)), rtol=0.02, atol=1e-6)
 
 
+def test_images_are_augmented_as_in_training(conv, few):
+    """Cropped images have borders, so their statistics are others; they repeat themselves."""
+    plain = conv.clone()
+    reestimate_batch_norm(plain, few.train, few.preprocessing, 100)
+    reestimate_batch_norm(conv, few.train, few.preprocessing, 100, "crop-flip")
+    assert not torch.allclose(statistics(plain)[0], statistics(conv)[0], rtol=0.01)
+    again = conv.clone()
+    reestimate_batch_norm(again, few.train, few.preprocessing, 100, "crop-flip")
+    assert all(map(torch.equal, statistics(again), statistics(conv)))
+
+
 def test_the_order_of_the_split_has_no_say(conv, digits):
     """Image folders are sorted by class; the sample must not consist of the first classes."""
     order = torch.argsort(digits.train.labels, stable=True)

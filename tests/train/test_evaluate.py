@@ -15,7 +15,7 @@ from bitjoule.search.space import Candidate
 from bitjoule.search.task import Evaluators, Task, run_task
 from bitjoule.search.trial import AccuracyEvaluator, Budget, EvaluatorSpec
 from bitjoule.train import Stopped
-from bitjoule.train.evaluate import qat, short_qat
+from bitjoule.train.evaluate import VERSION, qat, short_qat
 from bitjoule.train.recipes import AUGMENTS
 from bitjoule.zoo.data.augment import AUGMENTATIONS
 
@@ -123,7 +123,7 @@ def test_it_satisfies_what_search_asks_for(tmp_path):
     assert outcome.failure is None
     assert 0 <= outcome.result["accuracy"] <= 1
     assert len(outcome.result["weights_sha256"]) == 64
-    assert evaluator.version == 1
+    assert evaluator.version == VERSION
 
 
 def test_divergence_reaches_the_study_as_such(parent, tmp_path):

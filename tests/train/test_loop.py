@@ -215,6 +215,17 @@ def test_few_bit_weights_are_returned_with_statistics_of_their_own(residual, few
     assert measure(result.network, few.validation, few.preprocessing) == result.validation
 
 
+def test_statistics_of_averaged_weights_are_of_augmented_images(residual, few):
+    settings = recipe("qat_default", epochs=1, batch=50, augment="crop", keep="last")
+    result = train(quantized_for(residual, "w4a4", few), few, settings, seed=0)
+    state = result.network.state_dict()
+    names = [name for name in state if "running_" in name]
+    for augment, same in (("crop", True), ("none", False)):
+        again = result.network.clone()
+        reestimate_batch_norm(again, few.train, few.preprocessing, 50, augment)
+        assert all(torch.equal(again.state_dict()[name], state[name]) for name in names) == same
+
+
 def test_frozen_statistics_are_those_of_the_weights_at_that_step(conv, few):
     """A rate of next to nothing after the freeze: the weights are still those of the freeze."""
     start = quantized_for(conv, "w2a2", few)

