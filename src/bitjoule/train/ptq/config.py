@@ -37,9 +37,11 @@ class PtqConfig:
         `relu` replaces ReLU6 before equalization, `per_channel` gives every channel its own clip.
     equalize, absorb_bias, split_ratio
         sweeps of cross-layer equalization; absorption of large biases; share of input channels to duplicate.
-    equalize_always
-        False: equalize only where the scheme gains from it (a scale per tensor, a depthwise layer, or narrow
-        activations).
+    equalize_always, equalize_narrow
+        equalize whatever the scheme; or also for activations of at most 6 bits. Otherwise only where a weight
+        has one scale per tensor, or a layer is depthwise.
+    per_tensor
+        one scale per weight tensor, whatever the scheme says.
     rounding, target, act_order, refine
         of the weights of each layer: to `nearest`, by `gptq`, `adaround`, or row by row the best of all;
         towards the weights that undo the errors of earlier layers (`quantized`) or the float ones (`float`);
@@ -62,6 +64,8 @@ class PtqConfig:
     relu6: Literal["keep", "relu", "per_channel"] = "keep"
     equalize: int = 20
     equalize_always: bool = False
+    equalize_narrow: bool = False
+    per_tensor: bool = False
     absorb_bias: Literal["none", "unpadded", "padded"] = "none"
     split_ratio: float = 0.0
     rounding: Literal["nearest", "gptq", "adaround", "best_of"] = "nearest"
@@ -123,6 +127,7 @@ PRESETS: Mapping[str, PtqConfig] = {
     "fast": PtqConfig(),
     "best": PtqConfig(
         activation_range="mse(2.4)",
+        equalize_narrow=True,
         rounding="best_of",
         refine="flips",
         reconstruct="block",

@@ -13,15 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from bitjoule.network import Network, fold_batch_norm
+from bitjoule.network import Network
 from bitjoule.scheme import Scheme, parse_scheme
-from bitjoule.train.ptq.check import batched, check_network, gathered
+from bitjoule.train.ptq.check import batched, check_network, gathered, image_shape
 from bitjoule.train.ptq.config import Preset, PtqConfig, preset_config
+from bitjoule.train.ptq.datafree import quantize_without_data
 from bitjoule.train.ptq.fisher import importance_of, output_gradients
 from bitjoule.train.ptq.layerwise import LayerPass
-from bitjoule.train.ptq.place import placed, with_biases
+from bitjoule.train.ptq.place import placed
+from bitjoule.train.ptq.prepare import prepared
 from bitjoule.train.ptq.reconstruct import Learning, reconstruct
 from bitjoule.train.ptq.report import QuantizationReport, QuantizedNetwork
+from bitjoule.train.ptq.synthetic import synthetic_images
 from bitjoule.train.ptq.trace import Trace
 from bitjoule.train.ptq.units import units
 from bitjoule.train.ptq.verify import round_biases, verify_widths
@@ -68,26 +71,38 @@ def ptq(
     clock = _Clock()
     with clock("check"):
         check_network(net)
-        images = gathered(calibration_images, net, settings.calibration_count, preset)
+        without = settings.synthetic_level == 1 and calibration_images is None
+    images = None
+    if not without:
+        images = _images(net, calibration_images, settings, preset, seed, clock, say)
     float_accuracy = evaluate(net) if evaluate is not None else None
     with clock("graph"):
         say("folding batch norm")
-        folded = fold_batch_norm(net)
-        prepared = with_biases(folded) if settings.bias_correction != "none" else folded
-        signed = bool((images < 0).any())
+        plain = prepared(net, parsed, settings)
         quantized = placed(
-            prepared, parsed, asymmetric_below_bits=settings.asymmetric_below_bits, image_signed=signed
-        ).to(memory_format=torch.channels_last)
-    trace = Trace(quantized, batched(images, settings.batch_size))
-    work = LayerPass(trace, settings, seed, len(images))
-    with clock("float results"), torch.no_grad():
-        fisher = settings.reconstruct != "none" and settings.reconstruct_loss == "fisher"
-        outputs = [prepared(batch) for batch in trace.images] if fisher else []
-    run(work, outputs, say)
+            plain,
+            parsed,
+            asymmetric_below_bits=settings.asymmetric_below_bits,
+            image_signed=images is None or bool((images < 0).any()),
+            per_tensor=settings.per_tensor,
+        )
+    if images is None:
+        with clock("ranges from statistics"):
+            rows, notes = quantize_without_data(plain, quantized, settings)
+    else:
+        quantized = quantized.to(memory_format=torch.channels_last)
+        trace = Trace(quantized, batched(images, settings.batch_size))
+        work = LayerPass(trace, settings, seed, len(images))
+        with clock("float results"), torch.no_grad():
+            fisher = settings.reconstruct != "none" and settings.reconstruct_loss == "fisher"
+            outputs = [plain(batch) for batch in trace.images] if fisher else []
+        run(work, outputs, say)
+        rows, notes = work.rows, work.notes
+        clock.seconds |= work.seconds
     with clock("biases"):
         round_biases(quantized)
     with clock("verify"):
-        verify_widths(quantized, images)
+        verify_widths(quantized, _probe(net, seed) if images is None else images)
     quantized = quantized.to(memory_format=torch.contiguous_format).eval()
     accuracy = evaluate(quantized) if evaluate is not None else None
     report = QuantizationReport(
@@ -95,14 +110,39 @@ def ptq(
         preset=preset if config is None else "custom",
         config=settings,
         seed=seed,
-        images=len(images),
-        rows=tuple(work.rows.values()),
-        seconds=clock.seconds | work.seconds,
-        notes=(*quantized.notes, *work.notes),
+        images=0 if images is None else len(images),
+        rows=tuple(rows.values()),
+        seconds=clock.seconds,
+        notes=tuple(dict.fromkeys((*quantized.notes, *notes))),
         float_accuracy=float_accuracy,
         accuracy=accuracy,
     )
     return QuantizedNetwork(quantized, report)
+
+
+def _images(
+    net: Network,
+    given: Tensor | np.ndarray[Any, Any] | Iterable[Any] | None,
+    config: PtqConfig,
+    preset: str,
+    seed: int,
+    clock: _Clock,
+    say: Callable[[str], object],
+) -> Tensor:
+    """Calibration images: those given, else synthetic ones where the config says so."""
+    if given is not None or config.synthetic_level == 0:
+        with clock("check"):
+            return gathered(given, net, config.calibration_count, preset)
+    with clock("synthetic images"):
+        return synthetic_images(
+            net, config.calibration_count, batch=config.batch_size, seed=seed, progress=say
+        ).images
+
+
+def _probe(net: Network, seed: int) -> Tensor:
+    """Noise on which levels are counted where there are no images."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn((32, *image_shape(net)), generator=generator)
 
 
 @torch.no_grad()

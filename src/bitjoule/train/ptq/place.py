@@ -27,13 +27,18 @@ from bitjoule.workload.graph import Node
 __all__ = ["frozen_config", "is_frozen", "placed", "with_biases"]
 
 
-def placed(net: Network, scheme: Scheme, *, asymmetric_below_bits: int, image_signed: bool) -> Network:
+def placed(
+    net: Network, scheme: Scheme, *, asymmetric_below_bits: int, image_signed: bool, per_tensor: bool = False
+) -> Network:
     """A new Network that reads every weight and activation through a quantizer of scale 1.
 
     Raises:
         PtqError: a Format that no quantizer can hold fixed, such as integer weights in groups.
     """
     assignment = _asymmetric(assign(net.graph, scheme, image_signed=image_signed), asymmetric_below_bits)
+    if per_tensor:
+        weights = {n: _whole(tf) for n, tf in assignment.weights.items()}
+        assignment = dataclasses.replace(assignment, weights=weights)
     narrow = [name for name, tf in assignment.weights.items() if tf.format.bits == 1]
     narrow += [point.name for point in assignment.points if point.format.format.bits == 1]
     if narrow:
@@ -69,6 +74,12 @@ def frozen_config(tensor_format: TensorFormat, role: Role, name: str) -> Quantiz
 def is_frozen(quantizer: FakeQuantizer) -> bool:
     """Whether the scale of `quantizer` is given from outside."""
     return quantizer.method == "ste"
+
+
+def _whole(tf: TensorFormat) -> TensorFormat:
+    if tf.scaling.granularity != "channel":
+        return tf
+    return TensorFormat(tf.format, dataclasses.replace(tf.scaling, granularity="tensor"))
 
 
 def _asymmetric(assignment: Assignment, below_bits: int) -> Assignment:

@@ -1,0 +1,70 @@
+"""Graph surgery before quantization, in its fixed order: fold, prune, equalize, absorb, split, biases."""
+
+from __future__ import annotations
+
+from bitjoule.network import Network, fold_batch_norm
+from bitjoule.network.absorb import absorb_bias
+from bitjoule.network.equalize import equalize
+from bitjoule.network.split import split_outliers
+from bitjoule.scheme import Scheme
+from bitjoule.train.ptq.config import PtqConfig, PtqError
+from bitjoule.train.ptq.place import with_biases
+from bitjoule.workload import assign
+
+__all__ = ["gains_from_equalization", "prepared"]
+
+_NARROW_BITS = 6
+
+
+def prepared(net: Network, scheme: Scheme, config: PtqConfig) -> Network:
+    """The float network that is quantized: batch norm folded and what else `config` asks for."""
+    pruned = _pruned(net, config.prune)
+    folded = fold_batch_norm(pruned)
+    if config.equalize and gains_from_equalization(folded, scheme, config):
+        folded = equalize(folded, sweeps=config.equalize, relu6=config.relu6)
+        if config.absorb_bias != "none":
+            folded = absorb_bias(folded, config.absorb_bias)
+    if config.split_ratio:
+        bits = min((tf.format.bits for tf in assign(folded.graph, scheme).weights.values()), default=8)
+        folded = split_outliers(folded, config.split_ratio, bits=bits)
+    return with_biases(folded) if config.bias_correction != "none" else folded
+
+
+def gains_from_equalization(net: Network, scheme: Scheme, config: PtqConfig) -> bool:
+    """Whether ranges of channels matter: weights with a scale per tensor, depthwise layers, few bits.
+
+    Weights with a scale per channel do not gain: equalizing moves their scales alone. Levels that are no
+    integers (powers of two ...) are left as they are.
+    """
+    if config.equalize_always:
+        return True
+    assignment = assign(net.graph, scheme)
+    weights = assignment.weights.values()
+    if any(tf.format.kind != "integer" for tf in weights):
+        return False
+    if config.per_tensor or any(tf.scaling.granularity == "tensor" for tf in weights):
+        return True
+    for node in net.graph.nodes:
+        groups = node.attributes.get("groups", 1)
+        if node.op == "conv" and groups != 1 and groups == node.attributes["in_channels"]:
+            return True
+    narrow = any(point.format.format.bits <= _NARROW_BITS for point in assignment.points)
+    return narrow and config.equalize_narrow
+
+
+def _pruned(net: Network, rule: str | None) -> Network:
+    if rule is None:
+        return net
+    kind, colon, share = rule.partition(":")
+    if kind == "channels" and colon:
+        from bitjoule.network.pruning import prune_channels
+
+        try:
+            ratio = float(share)
+        except ValueError:
+            raise PtqError(f"ptq: prune=channels:SHARE takes a share such as 0.3, not {share!r}") from None
+        return prune_channels(net, ratio).eval()
+    raise PtqError(
+        f"ptq: prune must be none or channels:0.3, not {rule!r}; weights in groups of N:M are part of a "
+        "scheme and are pruned in training: bitjoule train --scheme 'w4a4[prune=2:4]'"
+    )
