@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bitjoule.hardware import Hardware
     from bitjoule.network import Network, capture
     from bitjoule.scheme import Scheme, parse_scheme
+    from bitjoule.train.ptq import ptq
     from bitjoule.workload import Graph, Workload, from_onnx
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ __all__ = [
     "hardware",
     "parse_format",
     "parse_scheme",
+    "ptq",
     "train",
     "zoo",
 ]
@@ -55,6 +57,7 @@ _HOME = {
     "from_onnx": "bitjoule.workload",
     "parse_format": "bitjoule.formats",
     "parse_scheme": "bitjoule.scheme",
+    "ptq": "bitjoule.train.ptq",
 }
 _ROOMS = ("energy", "hardware", "train", "zoo")
 

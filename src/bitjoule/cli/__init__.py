@@ -14,6 +14,7 @@ from bitjoule.cli.energy import energy
 from bitjoule.cli.formats import formats_app
 from bitjoule.cli.map import map_layers
 from bitjoule.cli.prune import prune
+from bitjoule.cli.ptq import ptq
 from bitjoule.cli.recipes import recipes_app
 from bitjoule.cli.studies import compare, front, report, search
 from bitjoule.cli.study import study_app
@@ -57,6 +58,7 @@ app.command("compare")(compare)
 app.command("report")(report)
 app.command("train")(train)
 app.command("prune")(prune)
+app.command("ptq")(ptq)
 app.command("networks")(networks)
 app.add_typer(hardware_app, name="hardware")
 app.add_typer(formats_app, name="formats")

@@ -52,7 +52,8 @@ def pair_scales(first: Tensor, second: Tensor, bias: Tensor) -> tuple[Tensor, Te
     alive = (first > 0) & (second > 0)
     ratio = torch.where(alive, first / torch.where(alive, second, 1.0), 1.0)
     scale = ratio.sqrt().clamp(LEAST_SCALE, GREATEST_SCALE)
-    guarded = (scale < 1) & (bias / scale > BIAS_GUARD * first) & alive
+    widest = (first / scale).max() if len(first) else 0.0  # a bias counts beside the ranges that all get
+    guarded = (scale < 1) & (bias / scale > BIAS_GUARD * widest) & alive
     return torch.where(guarded, torch.ones_like(scale), scale), guarded
 
 

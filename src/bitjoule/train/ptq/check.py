@@ -135,7 +135,7 @@ def _wrong_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
 
 def batched(images: Tensor, size: int) -> list[Tensor]:
     """`images` in batches, channels last in memory where they are pictures."""
-    parts = images.split(size)
+    parts = torch.split(images, size)
     if images.dim() != 4:
         return list(parts)
     return [p.contiguous(memory_format=torch.channels_last) for p in parts]

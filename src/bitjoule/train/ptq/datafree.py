@@ -67,21 +67,19 @@ def _ends(
 ) -> Ends | None:
     if node.op in _CLIPS:
         source = node.inputs[0]
-        low, high = _CLIPS[node.op]
+        least, most = _CLIPS[node.op]
         if source in known:
-            return statistics_range(known[source].mean, known[source].std, k, low, high)
+            return statistics_range(known[source].mean, known[source].std, k, least, most)
         if source in found:
-            return found[source][0].clamp(low, high), found[source][1].clamp(low, high)
+            return found[source][0].clamp(least, most), found[source][1].clamp(least, most)
         return None
     if net.graph.is_residual_add(node) or node.op not in _KEEPS_RANGE | {"concat"}:
         if node.output in known:
             return statistics_range(known[node.output].mean, known[node.output].std, k)
         parts = [found[tensor] for tensor in node.inputs if tensor in found]
         if node.op == "add" and len(parts) == len(node.inputs) > 1:
-            low, high = parts[0][0].min(), parts[0][1].max()
-            for a, b in parts[1:]:
-                low, high = low + a.min(), high + b.max()
-            return low, high
+            lows, highs = zip(*((a.min(), b.max()) for a, b in parts), strict=True)
+            return torch.stack(lows).sum(), torch.stack(highs).sum()
         return None
     parts = [found[tensor] for tensor in node.inputs if tensor in found]
     if len(parts) != len(node.inputs):

@@ -107,7 +107,7 @@ class LayerPass:
         if self.plain or (self.config.rounding == "nearest" and self.config.refine == "none"):
             return False
         tf = quantizer.tensor_format
-        if not is_frozen(quantizer) or tf.format.kind == "minifloat" or quantizer.parameter is None:
+        if not is_frozen(quantizer) or tf.format.kind == "float" or quantizer.parameter is None:
             return False
         obstacle = self._obstacle(self._layer(node))
         if obstacle:

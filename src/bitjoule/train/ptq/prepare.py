@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from bitjoule.network import Network, fold_batch_norm
 from bitjoule.network.absorb import absorb_bias
 from bitjoule.network.equalize import equalize
@@ -11,9 +13,10 @@ from bitjoule.train.ptq.config import PtqConfig, PtqError
 from bitjoule.train.ptq.place import with_biases
 from bitjoule.workload import assign
 
-__all__ = ["gains_from_equalization", "prepared"]
+__all__ = ["gains_from_equalization", "prepared", "uneven"]
 
 _NARROW_BITS = 6
+_UNEVEN = 32.0
 
 
 def prepared(net: Network, scheme: Scheme, config: PtqConfig) -> Network:
@@ -38,6 +41,8 @@ def gains_from_equalization(net: Network, scheme: Scheme, config: PtqConfig) -> 
     """
     if config.equalize_always:
         return True
+    if uneven(net):
+        return True
     assignment = assign(net.graph, scheme)
     weights = assignment.weights.values()
     if any(tf.format.kind != "integer" for tf in weights):
@@ -50,6 +55,21 @@ def gains_from_equalization(net: Network, scheme: Scheme, config: PtqConfig) -> 
             return True
     narrow = any(point.format.format.bits <= _NARROW_BITS for point in assignment.points)
     return narrow and config.equalize_narrow
+
+
+def uneven(net: Network) -> bool:
+    """Whether some layer has output channels of very different ranges.
+
+    The 80 % quantile of their largest weights is above 32 times the 20 % quantile: their activations share a
+    scale badly then, whatever the weights do.
+    """
+    for module in net.module.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            ranges = module.weight.detach().flatten(1).abs().amax(1)
+            alive = ranges[ranges > 0]
+            if len(alive) and float(alive.quantile(0.8)) > _UNEVEN * float(alive.quantile(0.2)):
+                return True
+    return False
 
 
 def _pruned(net: Network, rule: str | None) -> Network:

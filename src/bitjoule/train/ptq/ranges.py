@@ -41,7 +41,7 @@ def range_weight(quantizer: FakeQuantizer, weight: Tensor, config: PtqConfig) ->
     """Find the scales of `weight`; what found them, and notes (dead channels)."""
     if not is_frozen(quantizer):
         return _own_range(quantizer, weight)
-    integer = quantizer.tensor_format.format.kind != "minifloat"
+    integer = quantizer.tensor_format.format.kind != "float"
     name = config.weight_range if integer else "minmax"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", QuantizerWarning)
@@ -67,7 +67,7 @@ def range_activation(
     if not is_frozen(quantizer):
         return _own_range(quantizer, torch.cat([b.flatten()[: 1 << 16] for b in batches]))
     fmt = quantizer.tensor_format.format
-    name = activation_calibrator(config, fmt.bits) if fmt.kind != "minifloat" else "minmax"
+    name = activation_calibrator(config, fmt.bits) if fmt.kind != "float" else "minmax"
     calibrator = parse_calibrator(name).make(quantizer.name, seed=seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", QuantizerWarning)

@@ -285,7 +285,7 @@ def _learn(
         for group, rate in rates:
             group["lr"] = rate * (1 - step / learning.iterations)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     count = sum(int(w.free.sum()) for w in unit.weights.values())
     return float(sum(w.undecided().detach() for w in unit.weights.values())) / max(1, count)

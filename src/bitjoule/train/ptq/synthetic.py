@@ -75,16 +75,20 @@ def synthetic_images(
             f"data-free needs BatchNorm statistics: layer {first!r} has none; give calibration images"
         )
     generator = torch.Generator().manual_seed(seed)
-    made, first_losses, last_losses = [], [], []
+    made: list[Tensor] = []
+    first_losses: list[float] = []
+    last_losses: list[float] = []
+    done = 0
     frozen = net.clone().eval()
     for parameter in frozen.parameters():
         parameter.requires_grad_(False)
-    while sum(map(len, made)) < count:
-        size = min(batch, count - sum(map(len, made)))
+    while done < count:
+        size = min(batch, count - done)
         x, first_loss, last_loss = _one_batch(frozen, size, steps, generator, method)
         if progress is not None:
-            progress(f"synthetic images: {sum(map(len, made)) + size} of {count}, loss {last_loss:.3g}")
+            progress(f"synthetic images: {done + size} of {count}, loss {last_loss:.3g}")
         made.append(x)
+        done += size
         first_losses.append(first_loss)
         last_losses.append(last_loss)
     mean = [sum(v) / len(v) for v in (first_losses, last_losses)]

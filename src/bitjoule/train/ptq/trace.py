@@ -42,8 +42,8 @@ def weight_readers(net: Network) -> dict[fx.Node, FakeQuantizer]:
         if quantizer is None or quantizer.role != "weight":
             continue
         source = parameter_node(net, node.args[0])
-        whole = isinstance(source, fx.Node) and source.op == "get_attr"
-        quantizer.parameter = str(source.target) if whole else None
+        whole = source if isinstance(source, fx.Node) and source.op == "get_attr" else None
+        quantizer.parameter = None if whole is None else str(whole.target)
         for reader in node.users:
             found[reader] = quantizer
     return found
@@ -133,7 +133,11 @@ class Trace:
         fixed = {s: constant(s) for s in node.all_input_nodes if s not in self.activations}
         results = []
         for i in range(len(self.images)):
-            args, kwargs = _fetched(node, lambda n, i=i: fixed[n] if n in fixed else values[n][i])
+
+            def value(source: fx.Node, place: int = i) -> Any:
+                return fixed[source] if source in fixed else values[source][place]
+
+            args, kwargs = _fetched(node, value)
             results.append(run_node(self.module, node, args, kwargs))
         return results
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
@@ -42,7 +42,7 @@ def verify_widths(net: Network, images: Tensor) -> int:
         channels = weight.movedim(quantizer.axis, 0).flatten(1)
         if quantizer.tensor_format.scaling.granularity == "tensor":
             channels = channels.reshape(1, -1)
-        most = max(len(channel.unique()) for channel in channels)
+        most = max(len(torch.unique(channel)) for channel in channels)
         _count(quantizer, most, "a channel of the weight")
         counted += 1
     for name, count in _activation_levels(net, images[:_IMAGES]).items():
@@ -74,7 +74,7 @@ def _count(quantizer: FakeQuantizer, found: int, what: str) -> None:
 def _called(net: Network, quantizer: FakeQuantizer) -> Tensor:
     """The quantized weight."""
 
-    def value(node: fx.Node) -> object:
+    def value(node: fx.Node) -> Any:
         if node.op == "get_attr":
             owner, _, name = str(node.target).rpartition(".")
             return getattr(net.module.get_submodule(owner), name)
@@ -94,7 +94,7 @@ def _activation_levels(net: Network, images: Tensor) -> dict[str, int]:
         if isinstance(module, FakeQuantizer) and module.role == "activation":
 
             def count(_m: object, _a: object, out: Tensor, path: str = path) -> None:
-                found[path] = max(found.get(path, 0), len(out.unique()))
+                found[path] = max(found.get(path, 0), len(torch.unique(out)))
 
             handles.append(module.register_forward_hook(count))
     try:

@@ -1,0 +1,267 @@
+"""`bitjoule ptq`: a trained network to fixed scales and levels, by a scheme or within an energy budget."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bitjoule.cli.network_argument import parse_settings
+from bitjoule.cli.output import JsonOption, QuietOption, VerboseOption, print_json, print_table, speaking
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bitjoule.network import Network
+    from bitjoule.train.ptq import PtqConfig
+    from bitjoule.train.ptq.sensitivity import Sensitivities
+    from bitjoule.zoo import Dataset
+
+__all__ = ["ptq"]
+
+
+def ptq(
+    network: Annotated[str, typer.Argument(help="A network of the zoo.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="Trained weights: .safetensors or a torch checkpoint.")
+    ] = None,
+    scheme: Annotated[str, typer.Option(help="Formats: int8, w4a8, w4a4[first=same,last=same] ...")] = "int8",
+    data: Annotated[str, typer.Option(help="Kind of data: digits, mnist, cifar10 ...")] = "digits",
+    images: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(help="What the network was trained with: signed, unit, or imagenet (mean and std)."),
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="Network option KEY=VALUE, repeatable.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Calibration images, by default 512.")] = None,
+    preset: Annotated[str, typer.Option(help="fast, best or data-free.")] = "fast",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A field of the recipe, FIELD=VALUE, repeatable.")
+    ] = None,
+    budget_uj: Annotated[
+        float | None, typer.Option(help="Choose a width for every tensor within this energy per inference.")
+    ] = None,
+    hardware: Annotated[str | None, typer.Option(help="What the energy is of, with --budget-uj.")] = None,
+    sensitivity: Annotated[
+        str | None, typer.Option(help="Measure each tensor alone: kl, loss, accuracy_drop, sqnr ...")
+    ] = None,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="Test accuracy before and after.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of images, synthetic images and learning.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for weights, card and plot.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Quantize a trained NETWORK after training, without labels; print accuracy and the worst layer."""
+    with speaking(verbose=verbose):
+        import dataclasses
+
+        from bitjoule.train.ptq import configured, preset_config
+        from bitjoule.train.ptq import ptq as quantize
+        from bitjoule.train.ptq.config import PtqError
+
+        config = configured(preset_config(preset), set_ or [])
+        if count is not None:
+            config = dataclasses.replace(config, calibration_count=count)
+        if (budget_uj is None) != (hardware is None):
+            raise PtqError("--budget-uj and --hardware go together: which energy, and of what machine")
+        dataset = _dataset(data, images, normalise)
+        net = _network(network, weights, option or [], dataset, seed)
+        free = preset == "data-free"
+        calibration = None if free else _calibration(dataset, config.calibration_count, seed)
+        say = None if quiet else _tell
+        found: Sensitivities | None = None
+        more: dict[str, Any] = {"data": data, "network": network}
+        if budget_uj is not None and hardware is not None:
+            scheme, found, predicted = _within_budget(
+                net, calibration, dataset, scheme, budget_uj, hardware, sensitivity or "kl", config, seed, say
+            )
+            more |= predicted
+        elif sensitivity is not None:
+            found = _sensitivities(net, calibration, dataset, scheme, sensitivity, config, seed, say)
+        result = quantize(
+            net,
+            calibration,
+            scheme,
+            preset=preset,  # type: ignore[arg-type]  # an unknown one was refused above
+            config=config,
+            evaluate=_evaluator(dataset) if evaluate else None,
+            seed=seed,
+            progress=say,
+        )
+        report = result.quantization_report
+        if output is not None:
+            from bitjoule.train.ptq.save import save_quantized
+
+            save_quantized(output, result, sensitivities=found, more=more)
+        if as_json:
+            print_json("ptq", {**more, **report.to_json(), "output": None if output is None else str(output)})
+            return
+        _print(result, found)
+
+
+def _print(result: Any, found: Sensitivities | None) -> None:
+    report = result.quantization_report
+    if found is not None:
+        worst = sorted(found.rows, key=lambda row: -row.value)[:8]
+        rows = [(r.tensor, r.role, r.token, f"{r.value:.4g}", f"{r.error:.2g}") for r in worst]
+        columns = {"tensor": "left", "role": "left", "format": "left", found.kind: "right", "+-": "right"}
+        print_table("most sensitive tensors, each quantized alone", columns, rows)
+    seconds = f"{sum(report.seconds.values()):.0f} s"
+    worst_layer = report.worst_layer
+    tail = ""
+    if worst_layer is not None:
+        tail = f"   (worst layer: {worst_layer.name.removesuffix('.weight')}, "
+        tail += f"SQNR {worst_layer.output_sqnr_db:.1f} dB)"
+    if report.accuracy is None or report.float_accuracy is None:
+        print(f"{report.scheme}   {len(report.rows)} tensors   {seconds}{tail}")
+    else:
+        before, after = 100 * report.float_accuracy, 100 * report.accuracy
+        print(
+            f"float {before:.2f} %   {report.scheme} {after:.2f} %   drop {before - after:.2f} pp   "
+            f"{seconds}{tail}"
+        )
+    for note in report.notes[:10]:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _tell(text: str) -> None:
+    """Progress goes to stderr, so that stdout holds the result alone."""
+    typer.echo(text, err=True)
+
+
+def _dataset(kind: str, folder: Path | None, normalise: str | None) -> Dataset:
+    from bitjoule import zoo
+    from bitjoule.zoo.data import Preprocessing
+
+    if normalise == "imagenet":
+        means, deviations = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        return zoo.load_dataset(
+            kind, folder, preprocessing=Preprocessing("standard", mean=means, std=deviations)
+        )
+    return zoo.load_dataset(kind, folder, preprocessing=normalise or "signed")
+
+
+def _network(name: str, weights: Path | None, options: list[str], dataset: Dataset, seed: int) -> Network:
+    from bitjoule import zoo
+    from bitjoule.front_door import fitted_options
+    from bitjoule.network import capture
+    from bitjoule.train.ptq.config import PtqError
+
+    if weights is None:
+        raise PtqError(
+            f"ptq: {name} needs trained weights; give --weights FILE "
+            f"(bitjoule train {name} -o FOLDER makes one)"
+        )
+    fitted = fitted_options(name, parse_settings(options), dataset)
+    model = zoo.build(name, fitted, seed)
+    zoo.load_weights(model, weights)
+    return capture(model.eval(), input_shape=zoo.input_shape(name, fitted), name=name).eval()
+
+
+def _calibration(dataset: Dataset, count: int, seed: int) -> Tensor:
+    """Images of the training split, drawn by `seed`."""
+    import torch
+
+    from bitjoule import zoo
+
+    size = min(4 * count, len(dataset.train))
+    found = []
+    for x, _ in zoo.batches(dataset.train, 256, preprocessing=dataset.preprocessing):
+        found.append(x)
+        if sum(map(len, found)) >= size:
+            break
+    images = torch.cat(found)[:size]
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    return images[order[:count]]
+
+
+def _evaluator(dataset: Dataset) -> Any:
+    from bitjoule.train.accuracy import measure
+
+    return lambda net: measure(net, dataset.test, dataset.preprocessing).fraction
+
+
+def _sensitivities(
+    net: Network,
+    calibration: Tensor | None,
+    dataset: Dataset,
+    scheme: str,
+    kind: str,
+    config: PtqConfig,
+    seed: int,
+    say: Any,
+    choices: tuple[str, ...] = ("2", "3", "4", "5", "6", "7", "8"),
+) -> Sensitivities:
+    import torch
+
+    from bitjoule import zoo
+    from bitjoule.train.ptq.config import PtqError
+    from bitjoule.train.ptq.sensitivity import sensitivities
+
+    if calibration is None:
+        raise PtqError("ptq: sensitivities need images; take another preset than data-free")
+    labels = None
+    images = calibration
+    if kind in ("loss", "accuracy_drop"):
+        images, labels = next(iter(zoo.batches(dataset.train, 256, preprocessing=dataset.preprocessing)))
+        labels = torch.as_tensor(labels)
+    return sensitivities(
+        net,
+        images,
+        weights=choices,
+        activations=choices,
+        kind=kind,  # type: ignore[arg-type]  # an unknown one is refused there
+        scheme=scheme,
+        labels=labels,
+        config=config,
+        seed=seed,
+        progress=say,
+    )
+
+
+def _within_budget(
+    net: Network,
+    calibration: Tensor | None,
+    dataset: Dataset,
+    scheme: str,
+    budget_uj: float,
+    hardware: str,
+    kind: str,
+    config: PtqConfig,
+    seed: int,
+    say: Any,
+) -> tuple[str, Sensitivities, dict[str, Any]]:
+    """Sensitivities, the energies of every layer, the exact programme: the scheme of least predicted loss."""
+    from bitjoule import hardware as hardware_room
+    from bitjoule.network import fold_batch_norm
+    from bitjoule.search.programme import Budget, solve
+    from bitjoule.search.programme_energy import energy_table
+    from bitjoule.search.programme_genes import network_genes
+
+    described = hardware_room.load(hardware)
+    graph = fold_batch_norm(net).graph
+    found = _sensitivities(net, calibration, dataset, scheme, kind, config, seed, say)
+    if say is not None:
+        say("energies of every layer at every width")
+    table = energy_table(network_genes(graph, scheme), described)
+    programme = table.programme(found.of("weight"), found.of("activation"))
+    answer = solve(programme, Budget(energy_pj=budget_uj * 1e6))
+    chosen = str(table.genes.scheme_of(answer.assignment))
+    if say is not None:
+        say(f"{answer.status}: {answer.energy_uj:.3f} uJ, predicted {kind} {answer.loss:.4g}: {chosen}")
+    predicted = {
+        "budget_uj": budget_uj,
+        "hardware": described.name,
+        "energy_uj": answer.energy_uj,
+        "predicted_loss": answer.loss,
+        "sensitivity": kind,
+        "solver": answer.status,
+    }
+    return chosen, found, predicted
