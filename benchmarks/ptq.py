@@ -1,0 +1,160 @@
+"""Post-training quantization of one network: our presets, and other tools where they are installed.
+
+    BITJOULE_DATA=FOLDER python benchmarks/ptq.py [--weights resnet20-12fca82f.th] [--schemes w8a8,w4a4]
+        [--presets fast,best] [--seeds 0,1,2] [--images 10000] [--peers] [--choose] [--json FILE]
+
+FOLDER holds cifar10/ (JPEG Parquet) and weights/. Protocol: 512 calibration images of the training split
+drawn by the seed, no labels; top-1 on the test images; every convolution, the linear layer, the image and
+the operands of adds at the stated width (`first=same, last=same, preadd=b`). Seconds are wall and processor
+time without evaluation. Recipes were chosen on training images that were not used for calibration (`--choose`
+shows these numbers, and never opens the test images), not on the test images; the spread over seeds is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import bitjoule as bj
+from bitjoule.train.ptq import ptq
+from bitjoule.zoo.data import Preprocessing, Split
+
+IMAGENET = Preprocessing("standard", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+POOL, HELD = 6000, 2000
+PEERS = {
+    "brevitas": "Brevitas",
+    "aimet_torch": "AIMET",
+    "nncf": "NNCF",
+    "torchao": "torchao",
+    "onnxruntime": "ONNX Runtime",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: top-1 in percent on `split`."""
+
+    tool: str
+    scheme: str
+    preset: str
+    seed: int
+    split: str
+    top1: float
+    agreement: float
+    wall_s: float
+    cpu_s: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", default="resnet20-12fca82f.th")
+    parser.add_argument("--network", default="resnet20")
+    parser.add_argument("--schemes", default="w8a8,w6a6,w4a8,w4a4")
+    parser.add_argument("--presets", default="fast,best")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--images", type=int, default=10_000, help="test images, 10,000 in all")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--choose", action="store_true", help="held-out training images, not the test images")
+    parser.add_argument("--peers", action="store_true", help="say which other tools are installed")
+    parser.add_argument("--json", type=Path, help="write the rows here")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    folder = Path(os.environ.get("BITJOULE_DATA", "../shared/data"))
+    model = bj.zoo.build(arguments.network, {}, 0)
+    bj.zoo.load_weights(model, folder / "weights" / arguments.weights)
+    net = bj.capture(model.eval(), input_shape=(1, 3, 32, 32), name=arguments.network).eval()
+    limit = 100 if arguments.choose else arguments.images
+    data = bj.zoo.load_dataset("cifar10", folder / "cifar10", limit_test=limit)
+    pool, pool_labels = first(data.train, POOL + HELD)
+    if arguments.choose:
+        split, images, labels = "held-out training", pool[POOL:], pool_labels[POOL:]
+    else:
+        split = "test"
+        images, labels = first(data.test, arguments.images)
+    wanted = results(net, images)
+    print(f"{arguments.weights}: float {top1(wanted, labels):.2f} % of {len(images)} {split} images")
+    rows: list[Row] = []
+    for base in arguments.schemes.split(","):
+        scheme = base if "[" in base else f"{base}[first=same,last=same,preadd=b]"
+        for preset in arguments.presets.split(","):
+            for seed in map(int, arguments.seeds.split(",")):
+                calibration = None if preset == "data-free" else drawn(pool[:POOL], seed)
+                wall, cpu = time.perf_counter(), time.process_time()
+                made = ptq(net, calibration, scheme, preset=preset, seed=seed)
+                wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+                found = results(made, images)
+                agreement = top1(found, wanted.argmax(1))
+                rows.append(
+                    Row("bitjoule", base, preset, seed, split, top1(found, labels), agreement, wall, cpu)
+                )
+                print(f"  {base} {preset} seed {seed}: {rows[-1].top1:.2f} %, {cpu:.1f} CPU-s", flush=True)
+    show(rows)
+    if arguments.peers:
+        peers()
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+
+
+def first(split: Split, count: int) -> tuple[Tensor, Tensor]:
+    """The first `count` images and labels of a split, as the network takes them."""
+    images, labels = [], []
+    for x, y in bj.zoo.batches(split, 500, preprocessing=IMAGENET):
+        images.append(x)
+        labels.append(y)
+        if sum(map(len, images)) >= count:
+            break
+    return torch.cat(images)[:count], torch.cat(labels)[:count]
+
+
+def drawn(pool: Tensor, seed: int, count: int = 512) -> Tensor:
+    """Calibration images."""
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
+    return pool[order[:count]]
+
+
+@torch.no_grad()
+def results(net: bj.Network, images: Tensor) -> Tensor:
+    """Logits of all images."""
+    parts = (p.contiguous(memory_format=torch.channels_last) for p in torch.split(images, 250))
+    return torch.cat([net(part) for part in parts])
+
+
+def top1(logits: Tensor, labels: Tensor) -> float:
+    """Percent of rows whose greatest value stands at the label."""
+    return 100 * float((logits.argmax(1) == labels).double().mean())
+
+
+def show(rows: list[Row]) -> None:
+    """Mean and spread over seeds."""
+    head = ("seeds", 6), ("top-1 %", 10), ("spread", 8), ("agree %", 9), ("wall s", 8), ("CPU-s", 8)
+    print(f"{'scheme':8}{'preset':12}" + "".join(f"{text:>{width}}" for text, width in head))
+    for key in dict.fromkeys((row.scheme, row.preset) for row in rows):
+        these = [row for row in rows if (row.scheme, row.preset) == key]
+        values = [row.top1 for row in these]
+        means = (statistics.fmean(getattr(row, k) for row in these) for k in ("agreement", "wall_s", "cpu_s"))
+        agreement, wall, cpu = means
+        spread = max(values) - min(values)
+        print(
+            f"{key[0]:8}{key[1]:12}{len(these):6}{statistics.fmean(values):10.2f}{spread:8.2f}"
+            f"{agreement:9.2f}{wall:8.1f}{cpu:8.1f}"
+        )
+
+
+def peers() -> None:
+    """Other tools: whether they are here."""
+    for module, name in PEERS.items():
+        there = importlib.util.find_spec(module) is not None
+        print(f"{name}: {'installed; no adapter for it here yet' if there else 'not installed'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Ranges, images and corrections from batch-norm statistics alone; channels scaled apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bitjoule.network import Network, capture, fold_batch_norm
+from bitjoule.train.ptq import PRESETS, PtqError, configured, ptq
+from bitjoule.train.ptq.datafree import means_of, ranges_of
+from bitjoule.train.ptq.synthetic import statistics_term, synthetic_images
+from tests.train.ptq.conftest import noise
+
+SAME = "[first=same,last=same]"
+WITHOUT = ["synthetic_level=1", "bias_correction=analytic", "rounding=nearest", "refine=none"]
+
+
+def apart(net: Network) -> Network:
+    """The same function; ranges between bn1 and conv2 differ a thousand times."""
+    scaled = net.clone()
+    factor = torch.logspace(-1.5, 1.5, 8)
+    with torch.no_grad():
+        scaled.module.get_parameter("bn1.weight").mul_(factor)
+        scaled.module.get_parameter("bn1.bias").mul_(factor)
+        scaled.module.get_parameter("conv2.weight").div_(factor.view(1, -1, 1, 1))
+    return scaled
+
+
+def bare() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+
+
+def test_channels_scaled_apart_are_restored(tiny: Network, images: Tensor) -> None:
+    net = apart(tiny)
+    assert noise(tiny, net, images) < 1e-6
+    fast = PRESETS["fast"]
+    wanted = noise(tiny, ptq(tiny, images, f"w8a8{SAME}"), images)
+    naive = configured(fast, ["per_tensor=true", "equalize=0"])
+    assert noise(tiny, ptq(net, images, f"w8a8{SAME}", config=naive), images) > 20 * wanted
+    restored = ptq(net, images, f"w8a8{SAME}", config=configured(fast, ["per_tensor=true"]))
+    assert noise(tiny, restored, images) < 4 * wanted
+    assert any(note.startswith("equalized 1 pairs") for note in restored.quantization_report.notes)
+
+
+def test_without_any_image(tiny: Network, images: Tensor) -> None:
+    config = configured(PRESETS["data-free"], WITHOUT)
+    quantized = ptq(apart(tiny), None, f"w8a8{SAME}", config=config)
+    assert noise(tiny, quantized, images) < 0.05
+    report = quantized.quantization_report
+    assert report.images == 0 and {row.method for row in report.rows if row.role == "activation"} == {"bn(6)"}
+
+
+def test_ranges_hold_what_the_network_makes(tiny: Network, images: Tensor) -> None:
+    folded = fold_batch_norm(tiny)
+    low, high = ranges_of(folded)["relu"]
+    assert float(low.min()) == 0
+    with torch.no_grad():
+        made = torch.relu(tiny.module.bn(tiny.module.stem(images)))  # type: ignore[operator]
+    assert bool((made.amax((0, 2, 3)) <= high + 1e-5).all())
+    mean = means_of(folded)["relu"]
+    assert torch.allclose(mean.float(), made.mean((0, 2, 3)), atol=0.1)
+
+
+def test_a_layer_without_statistics_is_named() -> None:
+    net = capture(bare(), input_shape=(1, 3, 12, 12)).eval()
+    text = "data-free needs BatchNorm statistics: layer '0' has none; give calibration images"
+    for settings in (WITHOUT, []):
+        with pytest.raises(PtqError) as error:
+            ptq(net, None, "w8a8", config=configured(PRESETS["data-free"], settings))
+        assert str(error.value) == text
+
+
+def test_the_term_of_zeroq() -> None:
+    x = torch.tensor([[1.0], [3.0], [5.0], [7.0]])
+    found = statistics_term(x, torch.tensor([2.0]), torch.tensor([1.0]))
+    assert float(found) == pytest.approx(5.5278640, abs=1e-6)
+    slack = statistics_term(x, torch.tensor([2.0]), torch.tensor([1.0]), 2.0, 0.2360680)
+    assert float(slack) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["dsg", "zeroq"])
+def test_synthetic_images_have_the_statistics(tiny: Network, method: str) -> None:
+    made = synthetic_images(tiny, 16, batch=16, steps=60, seed=1, method=method)  # type: ignore[arg-type]
+    assert made.images.shape == (16, 3, 12, 12) and float(made.images.abs().max()) <= 3
+    assert made.last_loss < 0.5 * made.first_loss
+    again = synthetic_images(tiny, 16, batch=16, steps=60, seed=1, method=method)  # type: ignore[arg-type]
+    assert torch.equal(made.images, again.images)
+
+
+def test_synthetic_calibration(tiny: Network, images: Tensor) -> None:
+    config = configured(PRESETS["data-free"], ["calibration_count=32"])
+    assert noise(tiny, ptq(tiny, None, f"w8a8{SAME}", config=config), images) < 0.05
