@@ -24,8 +24,8 @@ from bitjoule.energy.operations import (
     narrowing,
     require_known,
 )
-from bitjoule.formats import TensorFormat
 from bitjoule.energy.sparsity_notes import sparsity_notes
+from bitjoule.formats import TensorFormat
 from bitjoule.hardware import Hardware, TtaSection
 from bitjoule.workload import Layer, Operation, Workload
 

@@ -18,7 +18,7 @@ from bitjoule.workload import Graph, Workload, workload_of
 
 __all__ = ["NetworkCost", "priced_job"]
 
-WORKLOAD_VERSION = 1
+WORKLOAD_VERSION = 2
 """Raised when `workload_of` counts the same graph and scheme differently."""
 
 

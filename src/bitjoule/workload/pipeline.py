@@ -27,12 +27,14 @@ __all__ = [
 ]
 
 
-def without_no_ops(graph: Graph) -> tuple[Graph, Mapping[str, str]]:
-    """`graph` without dropout and identity, and tensor -> the tensor that stands for it there."""
+def without_no_ops(graph: Graph, absorbed: frozenset[str] = frozenset()) -> tuple[Graph, Mapping[str, str]]:
+    """`graph` without dropout, identity and the clips `absorbed` by signs, and tensor -> the tensor that
+    stands for it there.
+    """
     alias = {tensor: tensor for tensor in graph.tensors}
     nodes = []
     for node in graph.nodes:
-        if node.op in NO_OPS:
+        if node.op in NO_OPS or node.name in absorbed:
             alias[node.output] = alias[node.inputs[0]]
         else:
             nodes.append(replace(node, inputs=tuple(alias[tensor] for tensor in node.inputs)))

@@ -13,12 +13,10 @@ from bitjoule.workload.graph import TRANSPARENT, Graph, Node
 
 __all__ = ["threshold_nodes"]
 
-CLIPS = frozenset({"relu", "relu6", "hardtanh"})
-
 
 def threshold_nodes(graph: Graph, assignment: Assignment) -> frozenset[str]:
-    """Names of the batch norms, additions of one constant per channel, and absorbed clips whose result is
-    only compared: what is stored of it has one bit.
+    """Names of the batch norms and additions of one constant per channel whose result is only compared: what
+    is stored of it has one bit. `graph` is without the clips that signs absorb.
 
     A run of them that starts on a stored tensor counts where it starts with a batch norm; a shift of a stored
     tensor that is no threshold of anything before it stays an addition (training.md section 3). The first
@@ -34,7 +32,7 @@ def threshold_nodes(graph: Graph, assignment: Assignment) -> frozenset[str]:
         while step is not None and (step is node or step.output in assignment.internal):
             if step.op in TRANSPARENT and step is not node:
                 step = graph.producer(step.inputs[0])
-            elif _moves_a_threshold(graph, step, assignment):
+            elif _moves_a_threshold(graph, step):
                 run.append(step)
                 step = graph.producer(graph.operands(step)[0])
             else:
@@ -46,11 +44,9 @@ def threshold_nodes(graph: Graph, assignment: Assignment) -> frozenset[str]:
     return frozenset(found)
 
 
-def _moves_a_threshold(graph: Graph, node: Node, assignment: Assignment) -> bool:
+def _moves_a_threshold(graph: Graph, node: Node) -> bool:
     if node.op == "batch_norm":
         return True
-    if node.op in CLIPS:
-        return node.name in assignment.absorbed
     if node.op not in ("add", "sub") or len(graph.operands(node)) != 1:
         return False
     channels = graph.tensors[node.output].shape[1] if len(graph.tensors[node.output].shape) > 1 else 1

@@ -52,8 +52,9 @@ def hp_downsample(edit: Edit, layers: tuple[str, ...]) -> None:
     weights and loses its stride to the pool; slices and zero channels are replaced.
     """
     blocks = 0
+    main = tuple(layer for layer in layers if not _is_binary_shortcut(edit, layer, layers))
     for name in [node.name for node in edit.nodes.values() if is_residual_add(edit, node)]:
-        block = block_of(edit, edit.nodes[name], layers)
+        block = block_of(edit, edit.nodes[name], main)
         if block is None or edit.shape(block.way[0]) == edit.shape(block.way[-1]):
             continue
         blocks += 1
@@ -65,7 +66,7 @@ def hp_downsample(edit: Edit, layers: tuple[str, ...]) -> None:
             if stride != (1, 1):
                 pooled = _pool(edit, f"{conv.name}.pool", conv.inputs[0], stride, edit.shape(conv.output)[2:])
                 edit.read(conv.name, 0, pooled)
-                edit.change(conv.name, {"stride": (1, 1), "bits": 8})
+            edit.change(conv.name, {"stride": (1, 1), "bits": 8, "mended": False})
             continue
         (inner, *rows), (outer, *fewer) = edit.shape(start)[1:], edit.shape(end)[1:]
         tensor = start
@@ -86,6 +87,19 @@ def hp_downsample(edit: Edit, layers: tuple[str, ...]) -> None:
         edit.drop_unread()
     if not blocks:
         edit.notes.append("hp_downsample found no shortcut that changes shape")
+
+
+def _is_binary_shortcut(edit: Edit, layer: str, layers: tuple[str, ...]) -> bool:
+    """Whether a binary layer is the 1x1 convolution of a shortcut (`downsample=same`): what it reads has
+    other readers, and its result is added to that of another binary layer.
+    """
+    node, result = edit.nodes[layer], behind_norm(edit, layer)
+    add = edit.only_reader(result)
+    if node.op != "conv" or set(node.ints("kernel", 2, 1)) != {1} or not is_residual_add(edit, add):
+        return False
+    ends = {behind_norm(edit, other) for other in layers if other != layer}
+    others = [tensor for tensor in (() if add is None else add.inputs) if tensor != result]
+    return edit.only_reader(source(edit, layer)) is None and any(tensor in ends for tensor in others)
 
 
 def block_of(edit: Edit, add: Node, layers: tuple[str, ...]) -> Block | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bitjoule.workload.repairs.edit import Edit
-from bitjoule.workload.repairs.sites import channel_shape, entry, norm_of
+from bitjoule.workload.repairs.sites import channel_shape, entry, has_shift, norm_of
 
 __all__ = ["learned_shift", "pre_bn"]
 
@@ -17,6 +17,9 @@ def learned_shift(edit: Edit, layers: tuple[str, ...]) -> None:
     requantization, whose threshold it moves (`workload/thresholds.py`).
     """
     for layer in layers:
+        if has_shift(edit, layer):
+            edit.notes.append(f"learned_shift left {layer!r}: it has a shift before its sign already")
+            continue
         begin = entry(edit, layer)
         shape = channel_shape(edit.shape(edit.nodes[begin].inputs[0]))
         value = edit.constant(f"{layer}.shift", shape, 0.0)

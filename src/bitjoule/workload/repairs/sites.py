@@ -14,6 +14,7 @@ __all__ = [
     "binary_layers",
     "channel_shape",
     "entry",
+    "has_shift",
     "is_residual_add",
     "norm_of",
     "source",
@@ -56,13 +57,35 @@ def entry(edit: Edit, layer: str) -> str:
 
 
 def source(edit: Edit, layer: str) -> str:
-    """The tensor a binary layer reads, before its padding and what repairs put before its sign."""
+    """The tensor a binary layer reads, before its padding and what repairs, or the network itself (RSign of
+    ReActNet), put before its sign.
+    """
     tensor = edit.nodes[entry(edit, layer)].inputs[0]
     node = edit.producer(tensor)
-    while node is not None and node.attributes.get("before_sign"):
-        tensor = node.inputs[0]
+    while node is not None and (node.attributes.get("before_sign") or _shifts_for_one(edit, node)):
+        tensor = edit.operands(node)[0]
         node = edit.producer(tensor)
     return tensor
+
+
+def has_shift(edit: Edit, layer: str) -> bool:
+    """Whether a learned shift of its own stands before the sign of a layer."""
+    node = edit.producer(edit.nodes[entry(edit, layer)].inputs[0])
+    return node is not None and _shifts_for_one(edit, node)
+
+
+def _shifts_for_one(edit: Edit, node: Node) -> bool:
+    """Whether a node adds constants to a tensor for one reader, while others read the tensor as it is: a
+    shift that is part of that reader's sign.
+    """
+    operands = edit.operands(node)
+    return (
+        node.op in ("add", "sub")
+        and len(operands) == 1
+        and len(node.inputs) == 2
+        and edit.only_reader(node.output) is not None
+        and edit.only_reader(operands[0]) is None
+    )
 
 
 def behind_norm(edit: Edit, layer: str) -> str:
