@@ -14,7 +14,7 @@ from bitjoule.train.ptq import PRESETS, PtqError, PtqWarning, configured, ptq, v
 from bitjoule.train.ptq.trace import quantizer_of
 from tests.train.ptq.conftest import noise
 
-BEST = configured(PRESETS["best"], ["iterations=40"])
+BEST = configured(PRESETS["best"], ["iterations=8"])
 SAME = "[first=same,last=same]"
 
 
@@ -25,9 +25,13 @@ def test_every_scheme_is_counted(tiny: Network, images: Tensor, scheme: str) -> 
     assert noise(tiny, quantized, images) < 0.3
 
 
-def test_wider_is_better_and_best_is_best(tiny: Network, images: Tensor) -> None:
+def test_wider_is_better(tiny: Network, images: Tensor) -> None:
     found = {bits: noise(tiny, ptq(tiny, images, f"w{bits}a8{SAME}"), images) for bits in (2, 3, 4, 8)}
     assert found[2] > found[3] > found[4] > found[8] and found[8] < 1e-3
+
+
+@pytest.mark.slow
+def test_best_is_better_than_fast(tiny: Network, images: Tensor) -> None:
     fast = noise(tiny, ptq(tiny, images, f"w3a3{SAME}"), images)
     config = configured(BEST, ["iterations=200"])
     best = noise(tiny, ptq(tiny, images, f"w3a3{SAME}", config=config), images)

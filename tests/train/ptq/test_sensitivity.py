@@ -38,7 +38,6 @@ def test_fewer_bits_hurt_more(tiny: Network, images: Tensor, kind: str) -> None:
     for role in ("weight", "activation"):
         total = [sum(row.value for row in found.rows if row.role == role and row.token == b) for b in BITS]
         assert kind == "loss" or total[0] >= total[1] >= total[2]
-        assert max(map(abs, total)) == abs(total[0]) or kind == "sqnr"
     assert (kind in ("hessian", "fisher")) == (found.of("activation") == {})
 
 
