@@ -294,3 +294,21 @@ def test_pruning_is_an_option_that_prints_and_parses(text: str, name: str) -> No
     assert str(scheme) == name and parse_scheme(name) == scheme
     assert scheme.prune is not None and parse_scheme("w4a4").prune is None
     assert scheme.hash != parse_scheme(name.replace("prune=", "preadd=b,prune=")).hash
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "w4a4[first=\u00b2]",
+        "w4a4[first=\u0663]",
+        f"int{'9' * 5000}",
+        f"w{'9' * 5000}a4",
+        f"hpr{'9' * 5000}-w4a4",
+        f"w4a4[prune={'9' * 5000}:4]",
+        f"w1a1+bases_{'9' * 5000}",
+        f"w4a4[first={'9' * 5000}]",
+    ],
+)
+def test_hostile_numbers_are_faults_of_the_scheme(text):
+    with pytest.raises(SchemeError):
+        parse_scheme(text)

@@ -1,11 +1,15 @@
 """Proxies: golden vectors of search.md section 9 and energy.md section 6."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
+from bitjoule.formats import parse_tensor_format
 from bitjoule.search.proxies import PROXIES, kendall, proxies, regret, spearman
+from bitjoule.workload import Layer
+from bitjoule.workload.sparsity import Sparsity
 
 ENERGY = [10, 14, 18, 25, 40, 33]
 ACCURACY = [0.60, 0.64, 0.63, 0.70, 0.72, 0.69]
@@ -22,6 +26,10 @@ class Counted:
     weight_bits: int = 4
     input_bits: int = 8
     output_bits: int = 2
+
+    @property
+    def weight_storage_bits(self) -> int:
+        return self.weight_elements * self.weight_bits
 
 
 def test_golden_of_the_search_document() -> None:
@@ -88,3 +96,14 @@ def test_a_constant_side_has_no_correlation() -> None:
 def test_regret_refuses_an_accuracy_nobody_reaches() -> None:
     with pytest.raises(ValueError, match=r"no point reaches accuracy 0\.9; the greatest is 0\.72"):
         regret(list(zip(ENERGY, ACCURACY, strict=True)), PROXY, targets=[0.9])
+
+
+@pytest.mark.parametrize(
+    ("options", "bits"), [({}, 4), ({"sparsity": Sparsity(2, 4)}, 3), ({"group": 16}, 6)]
+)
+def test_model_bits_are_what_is_stored(options: dict[str, Any], bits: int) -> None:
+    text = f"INT4/group{options['group']}" if "group" in options else "INT4"
+    layer = Layer("fc", "linear", 1, 8, 32, 1, 1, 1, 1, weight_format=parse_tensor_format(text))
+    stored = replace(layer, sparsity=options.get("sparsity"))
+    assert proxies([stored])["model_bits"] == 8 * 32 * bits
+    assert proxies([stored])["params"] == 8 * 32

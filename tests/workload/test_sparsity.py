@@ -29,6 +29,10 @@ def test_storage_is_survivors_and_their_places(kept, block, bits, blocks):
     assert sparsity.storage_bits(blocks * block, bits) == blocks * (kept * bits + kept * places)
 
 
+def test_storage_is_exact_for_any_number_of_weights():
+    assert Sparsity(1, 3).storage_bits(3 * 2**60 + 1, 4) == (2**60 + 1) * 6
+
+
 def test_layers_left_dense_say_why():
     found = sparse_layers(graph_of("mobilenet_v2_cifar", width=0.25), parse_scheme("w4a4[prune=2:4]"))
     assert found.dense["features.0.0"] == "it reads the network input"

@@ -82,7 +82,7 @@ _ALL = (
 REPAIRS: Mapping[str, Repair] = MappingProxyType({entry.name: entry for entry in _ALL})
 """Every repair with a fixed name, in canonical order. `bases_2`, `bases_3`, ... come after them."""
 
-BASES = re.compile(r"bases_([0-9]+)")
+BASES = re.compile(r"bases_([0-9]{1,6})")
 MOST_BASES = 8
 
 CONFLICTS: tuple[tuple[str, str, str], ...] = (

@@ -63,10 +63,10 @@ KNOWN_NAMES = (
 )
 EXAMPLES = "w4a4, int8, hpr-w4a4, fp16, moons-4, w4a4[first=8,last=8], w4a4{layer3.*:w8a8}, w1a1+rprelu"
 
-_TOKEN = r"[0-9]+|[A-Z][A-Z0-9_.]*"
+_TOKEN = r"[0-9]{1,6}|[A-Z][A-Z0-9_.]*"
 _PAIR = re.compile(rf"[wW]({_TOKEN})[aA]({_TOKEN})")
 _SHAPE = re.compile(
-    r"(?:[hH][pP][rR](?P<high>[0-9]*)-)?(?P<base>[^\[\]{}]*)(?:\[(?P<options>[^\[\]]*)\])?(?:\{(?P<overrides>[^{}]*)\})?"
+    r"(?:[hH][pP][rR](?P<high>[0-9]{0,6})-)?(?P<base>[^\[\]{}]*)(?:\[(?P<options>[^\[\]]*)\])?(?:\{(?P<overrides>[^{}]*)\})?"
 )
 
 
@@ -306,7 +306,7 @@ def _base_name(precision: Precision) -> str:
 def _parse_base(base: str, text: str) -> Precision:
     if pair := _pair(base):
         precision = pair
-    elif number := re.fullmatch(r"int([0-9]+)", base.lower()):
+    elif number := re.fullmatch(r"int([0-9]{1,6})", base.lower()):
         precision = Precision(_token(number[1]), _token(number[1]))
     elif number := re.fullmatch(r"moons-?([0-9]+)", base.lower()):
         precision = Precision(f"MOONS{number[1]}", f"MOONS{number[1]}")
@@ -408,7 +408,7 @@ def _parse_options(
             settings[key] = value
         elif value == "same":
             settings[key] = None
-        elif value.isdigit() and 1 <= int(value) <= 16:
+        elif re.fullmatch(r"[0-9]{1,6}", value) and 1 <= int(value) <= 16:
             settings[key] = int(value)
         else:
             raise SchemeError(f"scheme {text!r}: {key} must be 1 to 16 bits or same, not {value!r}")
@@ -419,7 +419,7 @@ def _parse_prune(value: int | str | None, precision: Precision, text: str) -> tu
     """N and M of `prune=N:M`; the weights must have a zero."""
     if value is None:
         return None
-    pattern = re.fullmatch(r"([0-9]+):([0-9]+)", str(value))
+    pattern = re.fullmatch(r"([0-9]{1,6}):([0-9]{1,6})", str(value))
     kept, block = (int(pattern[1]), int(pattern[2])) if pattern else (0, 0)
     if not 1 <= kept < block <= LONGEST_BLOCK:
         channels = str(value).startswith("channels")

@@ -6,7 +6,7 @@
 | bops | sum MACs b_w b_a |
 | ace | the same sum (arithmetic computation effort, Zhang et al. 2022, PokeBNN) |
 | aqt_compute | bops / 256: relative to bf16 (8/8 counts 0.25) |
-| model_bits | sum of weight bits |
+| model_bits | sum of stored weight bits: N:M survivors and their places, scales of groups and blocks too |
 | activation_bits | sum of output bits |
 | peak_activation_bits | greatest input bits + output bits of one layer |
 | cpu64 | sum MACs max(b_w, b_a) / 64 |
@@ -51,6 +51,8 @@ class CountedLayer(Protocol):
     @property
     def weight_bits(self) -> int: ...
     @property
+    def weight_storage_bits(self) -> int: ...
+    @property
     def input_bits(self) -> int: ...
     @property
     def output_bits(self) -> int: ...
@@ -89,7 +91,7 @@ def proxies(layers: Sequence[CountedLayer]) -> dict[str, float]:
         "bops": bops,
         "ace": bops,
         "aqt_compute": bops / 256,
-        "model_bits": sum(layer.weight_elements * layer.weight_bits for layer in stored),
+        "model_bits": sum(layer.weight_storage_bits for layer in stored),
         "activation_bits": sum(layer.output_elements * layer.output_bits for layer in layers),
         "peak_activation_bits": max(
             (

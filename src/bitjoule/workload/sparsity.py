@@ -8,7 +8,6 @@ not divide, weights whose Format has no zero. A weight that several layers read 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ class Sparsity:
 
     def storage_bits(self, elements: int, bits: int) -> int:
         """Storage of `elements` weights of `bits`, zeros included in their number."""
-        return math.ceil(elements * self.kept / self.block) * (bits + self.index_bits)
+        return -(-elements * self.kept // self.block) * (bits + self.index_bits)
 
     def __str__(self) -> str:
         return f"{self.kept}:{self.block}"
@@ -51,7 +50,7 @@ def parse_sparsity(text: str) -> Sparsity:
     >>> parse_sparsity("2:4")
     Sparsity(kept=2, block=4)
     """
-    match = re.fullmatch(r"([0-9]+):([0-9]+)", text)
+    match = re.fullmatch(r"([0-9]{1,6}):([0-9]{1,6})", text)
     if match is None or not 1 <= int(match[1]) < int(match[2]):
         raise ValueError(f"sparsity must be N:M with 1 <= N < M, such as 2:4, not {text!r}")
     return Sparsity(int(match[1]), int(match[2]))
