@@ -171,8 +171,8 @@ def test_one_fault(tmp_path: Path, before: str, after: str, text: str) -> None:
             "evaluator short_qat starts from a parent: use evaluator qat for init: scratch",
         ),
         (
-            "{evaluator: qat, init: scratch, parent: {epochs: 1}}",
-            "init: scratch has no parent; leave parent out",
+            "{evaluator: table, table: a.csv, parent: {epochs: 1}}",
+            "evaluator table trains nothing: leave parent out",
         ),
         ("{evaluator: table}", "table: FILE.csv goes with evaluator: table, and only with it"),
     ],

@@ -160,7 +160,7 @@ def _about(study: OpenStudy, size: str) -> dict[str, str]:
         "Size": size,
         "Network": f"{file.network.name}, width {', '.join(map(str, getattr(file.space, 'widths', ())))}",
         "Data": f"{card.get('name', file.data.kind)}{lossy}",
-        "Training": f"{budget.epochs:g} epochs from a float parent of {parent.epochs if parent else 0:g}, "
+        "Training": f"{budget.epochs:g} epochs from random weights, teachers {parent.epochs if parent else 0:g}, "
         f"{file.accuracy.seeds_search} seeds",
         "Hardware": ", ".join(study.hardware_names),
     }

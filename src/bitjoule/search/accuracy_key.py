@@ -54,7 +54,7 @@ class AccuracyKeys:
 
     @property
     def has_parents(self) -> bool:
-        """True when candidates start from a trained float32 network of the same topology."""
+        """True when candidates start from, or learn from, a trained float32 network of their topology."""
         return True in self._specs
 
     def budget(self, candidate: Candidate) -> Budget:

@@ -227,7 +227,8 @@ def study_text(
         },
         "data": training.data,
         "accuracy": {
-            "evaluator": "short_qat",
+            "evaluator": "qat",
+            "init": "scratch",
             "budget": training.budget,
             "parent": training.parent,
             "seeds_search": chosen.seeds,

@@ -420,7 +420,7 @@ class Study:
         return NetworkCost(StoredGraphs(join.graph, join.graph_content(self.file), store, keep=keep))
 
     def _keys(self, join: Join, card: Json, costs: CostFunction) -> AccuracyKeys:
-        parents = self.file.accuracy.init == "parent"
+        parents = self.file.accuracy.parent is not None
         return AccuracyKeys(
             self.file,
             join.evaluator(self.file),

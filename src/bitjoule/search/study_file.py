@@ -222,7 +222,11 @@ class Recipe(_Section):
 
 
 class Accuracy(_Section):
-    """Which evaluator, with which budget. `table`: the CSV of evaluator table, relative to the study file."""
+    """Which evaluator, with which budget. `table`: the CSV of evaluator table, relative to the study file.
+
+    `parent` is the budget of the float32 network of each topology: candidates start from it (`init: parent`),
+    or it only teaches those whose scheme needs a teacher (`init: scratch`).
+    """
 
     evaluator: Literal["short_qat", "qat", "table"]
     init: Literal["parent", "scratch"] = "parent"
@@ -258,8 +262,8 @@ class Accuracy(_Section):
             raise ValueError(
                 "init: parent needs parent: {epochs: ...}, the budget of the float32 parent of each topology"
             )
-        if self.init == "scratch" and self.parent is not None:
-            raise ValueError("init: scratch has no parent; leave parent out")
+        if self.evaluator == "table" and self.parent is not None:
+            raise ValueError("evaluator table trains nothing: leave parent out")
         return self
 
 

@@ -12,7 +12,8 @@ Config (all JSON; everything but `network` and `data` may be left out):
      "init": "parent" | "scratch",                       Moons' formats always start from U(-1, 1)
      "teacher": "parent",                                distillation from the parent, which also teaches
                                                          where a repair needs a teacher
-     "weight": {"method": "lsq"}, "activation": {...}}   QuantizerConfig of the scheme's own Formats
+     "weight": {"method": "lsq"}, "activation": {...},   QuantizerConfig of the scheme's own Formats
+     "zero_point": true}                                 activations have one, by lsq+ or ste
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from bitjoule.quant.config import QuantizerConfig, QuantizerError, Role, quantizer_config
+from bitjoule.quant.config import (
+    ZERO_POINT_METHODS,
+    QuantizerConfig,
+    QuantizerError,
+    Role,
+    quantizer_config,
+)
 from bitjoule.train.recipes import (
     PRESETS,
     SCHEME_PRESETS,
@@ -51,7 +58,7 @@ VERSION = 2
 RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
 SCHEMA = "bitjoule.training/1"
-CONFIG_KEYS = ("network", "data", "recipe", "preset", "init", "teacher", "weight", "activation")
+CONFIG_KEYS = ("network", "data", "recipe", "preset", "init", "teacher", "weight", "activation", "zero_point")
 ROLES: tuple[Role, ...] = ("weight", "activation")
 LONGEST = 1e6
 """Epochs that no recipe exceeds."""
@@ -145,13 +152,23 @@ class TrainingEvaluator:
                 )
             except QuantizerError as error:
                 raise QuantizerError(f"evaluator {name}: {error}") from None
+        if config.get("zero_point", False) not in (True, False):
+            raise ValueError(
+                f"evaluator {name}: zero_point must be true or false, not {config['zero_point']!r}"
+            )
+        method = self.quantizers["activation"] and self.quantizers["activation"].method
+        if config.get("zero_point") and method not in ZERO_POINT_METHODS:
+            raise QuantizerError(
+                f"evaluator {name}: zero_point needs activations by {' or '.join(ZERO_POINT_METHODS)}: "
+                'add "activation": {"method": "lsq+"}'
+            )
 
     def fingerprint(self) -> dict[str, object]:
         """Everything that changes the result beyond candidate, budget, seed, split, data and parent."""
         preset = self.config.get("preset")
         bases = {preset: PRESETS[preset]} if preset else {name: PRESETS[name] for name in SCHEME_PRESETS}
         data = self.config["data"]
-        return {
+        found: dict[str, object] = {
             "init": self.config["init"],
             "teacher": self.config.get("teacher"),
             "recipe": self._changes(),
@@ -161,6 +178,7 @@ class TrainingEvaluator:
             "preprocessing": data.get("preprocessing", "signed"),
             "resolution": data.get("resolution"),
         }
+        return found | ({"zero_point": True} if self.config.get("zero_point") else {})
 
     def recipe_for(self, scheme: Scheme, epochs: float) -> Recipe:
         """The recipe of a candidate under `scheme`; a fifth of the budget is the most that a default warm-up
@@ -260,7 +278,7 @@ class TrainingEvaluator:
 
         workdir.mkdir(parents=True, exist_ok=True)
         teacher = None
-        with_parent = self.config["init"] == "parent"
+        with_parent = parent_workdir is not None
         if self.config.get("teacher") or (with_parent and needs_teacher(candidate.scheme)):
             teacher = self._float(candidate, seed)
             _load(teacher, _parent_weights(parent_workdir))
@@ -290,7 +308,8 @@ class TrainingEvaluator:
     def _qat_config(self) -> QatConfig:
         from bitjoule.train.qat import QatConfig
 
-        return QatConfig(self.quantizers["weight"], self.quantizers["activation"])
+        zero_point = bool(self.config.get("zero_point"))
+        return QatConfig(self.quantizers["weight"], self.quantizers["activation"], zero_point)
 
 
 @functools.lru_cache(maxsize=4)
