@@ -19,7 +19,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     data = zoo.load_dataset("digits")
     net = capture(zoo.build("tfc", {"inputs": 64}, 0), input_shape=(1, 1, 8, 8), name="tfc")
-    train_network(net, data, "float32", epochs=3, parent_epochs=0, workdir=folder)
+    train_network(net, data, "float32", epochs=2, parent_epochs=0, workdir=folder)
     return folder / "weights.safetensors"
 
 
