@@ -68,17 +68,19 @@ def test_a_pipeline_works_on_accumulators() -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "inputs", "operations"),
+    ("output", "inputs", "way"),
     [
-        ("INT8", "INT8", 3),
-        ("BIPOLAR", "INT8", 1),
-        ("TERNARY", "INT8", 2),
-        ("INT32", "INT8", 0),
-        ("FP16", "INT8", 0),
+        ("INT8", "INT8", {"op:requantize": 3}),
+        ("BIPOLAR", "INT8", {"op:compare": 1}),
+        ("TERNARY", "INT8", {"op:compare": 2}),
+        ("INT32", "INT8", {}),
+        ("FP16", "INT8", {}),
     ],
 )
-def test_results_on_their_way_to_memory(output: str, inputs: str, operations: int) -> None:
-    assert fused(conv(output, inputs)).get("op:requantize", (0, 0.0))[0] == 8 * operations
+def test_results_on_their_way_to_memory(output: str, inputs: str, way: dict[str, int]) -> None:
+    found = {name: count for name, (count, _) in fused(conv(output, inputs)).items()}
+    ways = {name: count for name, count in found.items() if name in ("op:requantize", "op:compare")}
+    assert ways == {name: 8 * operations for name, operations in way.items()}
 
 
 def test_powers_of_two_need_no_multiplication() -> None:

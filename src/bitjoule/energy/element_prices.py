@@ -80,10 +80,10 @@ def fused_items(
                 work = work + _rescaled(operation, workload) * len(operation.inputs)
             yield _item(layer.name, operation.kind, work, operation.elements, psum_bits, prices)
     stored = workload.tensors.get(layer.output)
-    work = _requantized(layer.output_format, layer.weight_format, layer.input_format)
+    kind, work = _requantized(layer.output_format, layer.weight_format, layer.input_format)
     elements = stored.elements if stored else layer.output_elements
     if work.total:
-        yield _item(layer.name, "requantize", work, elements, psum_bits, prices)
+        yield _item(layer.name, kind, work, elements, psum_bits, prices)
 
 
 def operation_items(operation: Operation, workload: Workload, prices: ElementPrices) -> Iterator[CostItem]:
@@ -103,9 +103,9 @@ def operation_items(operation: Operation, workload: Workload, prices: ElementPri
     if operation.kind in FREE_KINDS | SELECTING_KINDS:
         return
     formats = [workload.tensors[name].format for name in operation.inputs]
-    work = _requantized(stored[-1].format, *formats)
+    kind, work = _requantized(stored[-1].format, *formats)
     if work.total:
-        yield _item(operation.name, "requantize", work, operation.elements, bits, prices)
+        yield _item(operation.name, kind, work, operation.elements, bits, prices)
 
 
 def narrowing_item(
@@ -122,14 +122,14 @@ def _rescaled(operation: Operation, workload: Workload) -> Elementary:
     return SHIFT if formats and all(_power_of_two(entry) for entry in formats) else MUL + SHIFT
 
 
-def _requantized(stored: TensorFormat | None, *sources: TensorFormat | None) -> Elementary:
-    """From accumulators to the stored Format; thresholds for one bit and for ternary."""
+def _requantized(stored: TensorFormat | None, *sources: TensorFormat | None) -> tuple[str, Elementary]:
+    """From accumulators to the stored Format: "requantize", or "compare" for one bit and for ternary."""
     if stored is None or stored.format.kind == "float" or stored.format.name == ACCUMULATOR:
-        return Elementary()
+        return "requantize", Elementary()
     kind, work = narrowing(stored)
     if kind == "requantize" and all(_power_of_two(entry) for entry in (stored, *sources)):
-        return SHIFT * 2
-    return work
+        return kind, SHIFT * 2
+    return kind, work
 
 
 def _power_of_two(entry: TensorFormat | None) -> bool:

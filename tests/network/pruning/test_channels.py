@@ -239,3 +239,31 @@ def test_quantized_and_uncuttable_networks_are_refused():
     assert str(error.value) == (
         "one has no channels that can be cut (input: it is a network input; 0: it is a network output)"
     )
+
+
+class Shifted(nn.Module):
+    """A learned constant that is added (RSign of ReactNet) behind convolutions that can be cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 32, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 16, 1))
+        self.shift = nn.Parameter(torch.randn(1, 16, 1, 1))
+        self.last = nn.Conv2d(16, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.body(x) + self.shift)
+
+
+def test_a_learned_constant_elsewhere_stays_whole():
+    net = capture(Shifted().eval(), input_shape=SHAPE)
+    pruned = prune_channels(net, 0.5)
+    assert pruned.graph.node("body.0").parameters["weight"] == (16, 3, 1, 1)
+    assert pruned.graph.node("body.3").parameters["weight"] == (16, 16, 1, 1)
+    assert pruned.module(torch.randn(2, *SHAPE[1:])).shape == (2, 4, 8, 8)
+
+
+def test_cutting_nothing_changes_nothing():
+    net = capture(zoo.build("reactnet20", {"width": 0.5}, 0).eval(), input_shape=(1, 3, 8, 8))
+    same = cut_channels(net, channel_ties(net.graph, refusals(net)), frozenset())
+    x = torch.randn(2, 3, 8, 8)
+    assert same.graph == net.graph and torch.equal(same.module(x), net.module(x))

@@ -71,7 +71,7 @@ def _cut_node(net: Network, call: fx.Node, node: Node, keep: Mapping[str, list[b
     changes: dict[str, Attribute] = {}
     if node.op == "pad":
         return _cut_pad(net, call, node, keep)
-    if not node.parameters or (all(made) and all(keep[node.inputs[0]])):
+    if not node.parameters or all(all(keep[name]) for name in (node.output, *node.inputs)):
         return node
     module = net.module.get_submodule(str(call.target))
     depthwise = isinstance(module, nn.Conv1d | nn.Conv2d) and module.groups > 1
