@@ -108,19 +108,26 @@ def brevitas_resnet20() -> nn.Module | None:
 
 
 def measure(
-    network: str, batch: int, rounds: int, schemes: Sequence[str] = SCHEMES, *, compiled: bool = False
+    network: str,
+    batch: int,
+    rounds: int,
+    schemes: Sequence[str] = SCHEMES,
+    *,
+    compiled: Sequence[str] = (),
+    peers: bool = True,
 ) -> dict[str, float]:
-    """Seconds per step of every scheme (`name compiled` for the compiled ones), and of `brevitas`."""
+    """Seconds per step of every scheme, of those in `compiled` through torch.compile (`name compiled`), and
+    of Brevitas' layers with `peers`.
+    """
     torch.manual_seed(0)
     shape = input_shape(network, {})
     net = capture(build(network, {}, 0), input_shape=shape)
     images = torch.randn(batch, *shape[1:])
     labels = torch.randint(0, 10, (batch,))
     steps = {scheme: Step(prepare_qat(net, scheme), images, labels) for scheme in schemes}
-    if compiled:
-        for scheme in schemes:
-            steps[f"{scheme} compiled"] = Step(prepare_qat(net, scheme), images, labels, compiled=True)
-    peer = brevitas_resnet20() if network == "resnet20" else None
+    for scheme in compiled:
+        steps[f"{scheme} compiled"] = Step(prepare_qat(net, scheme), images, labels, compiled=True)
+    peer = brevitas_resnet20() if peers and network == "resnet20" else None
     if peer is not None:
         steps["brevitas w4a4"] = Step(peer, images, labels)
     for _ in range(rounds + 2):
@@ -136,13 +143,16 @@ def main() -> int:
     )
     parser.add_argument("--network", default="resnet20")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=15, help="timed steps per row, at least 2")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed by a fifth")
     parser.add_argument("--compile", action="store_true", help="also through torch.compile")
     arguments = parser.parse_args()
+    if arguments.rounds < 2:
+        parser.error(f"--rounds must be 2 or more for a quartile, not {arguments.rounds}")
     torch.set_num_threads(arguments.threads)
-    seconds = measure(arguments.network, arguments.batch, arguments.rounds, compiled=arguments.compile)
+    compiled = SCHEMES if arguments.compile else ()
+    seconds = measure(arguments.network, arguments.batch, arguments.rounds, compiled=compiled)
     setting = f"batch {arguments.batch}, {arguments.threads} threads, torch {torch.__version__}"
     print(f"{arguments.network}, {setting}")
     missed = False

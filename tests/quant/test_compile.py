@@ -57,3 +57,28 @@ def test_every_row_of_the_speed_table_is_one_graph(monkeypatch):
     assert len(rows) >= 5
     for scheme in rows.values():
         steps_agree(scheme, "resnet20", {}, 32)
+
+
+def test_rows_of_the_speed_table_are_printed_as_they_are_measured(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    table = importlib.import_module("training_speed")
+    printed = []
+
+    def measure(network, batch, rounds, schemes, *, compiled, peers):
+        printed.append(capsys.readouterr().out)
+        assert (network, batch, rounds, compiled, peers) == ("resnet8", 4, 2, (schemes[-1],), False)
+        return {**dict.fromkeys(schemes, 0.5), "float32": 0.25, f"{schemes[-1]} compiled": 0.125}
+
+    monkeypatch.setattr(table, "measure", measure)
+    monkeypatch.setattr("sys.argv", ["", "--network", "resnet8", "--batch", "4", "--rounds", "2"])
+    before = torch.get_num_threads()
+    try:
+        assert table.main() == 0
+    finally:
+        torch.set_num_threads(before)
+    assert len(printed) == len(table.ROWS)
+    assert printed[2] == "| LSQ W8A8 | 500 | 2.00 | 125 | 0.50 |\n"
+    monkeypatch.setattr("sys.argv", ["", "--rounds", "1"])
+    with pytest.raises(SystemExit):
+        table.main()
+    assert "--rounds must be 2 or more for a quartile, not 1" in capsys.readouterr().err
