@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from bitjoule.network import capture
 from bitjoule.network.slopes import DPReLU, PReLU, TwoSlopes
+from bitjoule.zoo.bireal import BinaryUnit
 
 EDGES = torch.tensor([0.0, -0.0, 1e-45, -1e-45, 2.0, -2.0]).repeat(3, 4, 1)
 
@@ -64,3 +66,19 @@ def test_sixteen_bits_keep_their_dtype():
     x = inputs().detach().to(torch.bfloat16)
     assert PReLU(4)(x).dtype == torch.bfloat16
     assert DPReLU(4)(x).dtype == torch.bfloat16
+
+
+def test_networks_train_with_it_whoever_made_them():
+    """`capture` puts it in the place of nn.PReLU, with its parameters and names."""
+    model = BinaryUnit(4, 4, 1, react=True)
+    net = capture(model, input_shape=(1, 4, 6, 6))
+    assert type(net.module.rprelu.prelu) is PReLU and type(model.rprelu.prelu) is nn.PReLU
+    assert type(net.clone().module.rprelu.prelu) is PReLU
+    assert list(net.state_dict()) == list(model.state_dict())
+    x = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    results = [either.train()(x) for either in (model, net.module)]
+    assert torch.equal(*results)
+    for result in results:
+        result.square().sum().backward()
+    for (name, a), b in zip(model.named_parameters(), net.module.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-4, msg=name)

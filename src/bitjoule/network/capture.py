@@ -19,6 +19,7 @@ from bitjoule.network.build import Built, UnsupportedCall, build
 from bitjoule.network.captured_module import CapturedModule
 from bitjoule.network.export_program import FIXED_BATCH, CaptureError, exported, first_run
 from bitjoule.network.network import Network
+from bitjoule.network.slopes import PReLU
 
 __all__ = ["CaptureError", "capture"]
 
@@ -122,6 +123,9 @@ def _build(
     copied = copy.deepcopy(model)
     program = exported(copied, inputs, batched, training=training)
     built = build(program, copied, name or type(model).__name__, training=training)
+    for module in copied.modules():
+        if type(module) is nn.PReLU:
+            module.__class__ = PReLU  # the same module with a faster backward pass on processors
     if built.unsupported:
         raise CaptureError(_report(type(model).__name__, built.unsupported))
     return built
