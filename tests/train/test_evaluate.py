@@ -311,3 +311,17 @@ def test_other_candidates_than_those_of_search_do_as_well(tmp_path):
         mine, Budget(1, 200, 50), 0, tmp_path, split="validation", parent_workdir=None, stop=lambda: False
     )
     assert 0 <= result.accuracy <= 1
+
+
+def test_a_zero_point_is_part_of_a_config_that_has_one(parent, tmp_path):
+    """Keys of trainings without one stay what they were."""
+    folder, _ = parent
+    asked = {**CONFIG, "activation": {"method": "lsq+"}, "zero_point": True}
+    assert "zero_point" not in short_qat(CONFIG).fingerprint()
+    assert short_qat(asked).fingerprint()["zero_point"] is True
+    call(short_qat(asked), "w4a4", tmp_path, parent=folder, budget=Budget(epochs=1, train_images=100))
+    assert any(name.endswith(".offset") for name in load_file(tmp_path / "weights.safetensors"))
+    with pytest.raises(ValueError, match=r"^evaluator short_qat: zero_point must be true or false"):
+        short_qat({**asked, "zero_point": "yes"})
+    with pytest.raises(ValueError, match=r"zero_point needs activations by lsq\+ or ste: add"):
+        short_qat({**CONFIG, "zero_point": True})

@@ -129,6 +129,28 @@ def test_missing_and_unfit_teachers_are_named(residual, few):
         train_scheme(residual, few, "w1a1+attention_match", epochs=1, teacher=teacher)
 
 
+class Pair(torch.nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+@pytest.mark.parametrize("scheme", ["w4a4", "w1a1+teacher"])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_teacher_of_other_classes_is_refused(residual, few, scheme, classes):
+    """One class would broadcast, and be learned."""
+    teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))
+    text = rf"^train: the teacher gives outputs of shape \(50, {classes}\) where the network gives \(50, 10\)"
+    with pytest.raises(ValueError, match=text):
+        train_scheme(residual, few, scheme, recipe=recipe("smoke"), teacher=teacher)
+
+
+def test_what_is_no_teacher_is_refused(residual, few):
+    with pytest.raises(TypeError, match=r"^train: teacher must be a torch module or a Network, not 'parent'"):
+        train_scheme(residual, few, "w4a4", epochs=1, teacher="parent")
+    with pytest.raises(ValueError, match=r"^train: a teacher returns the logits as one tensor, not a tuple"):
+        train_scheme(residual, few, "w4a4", epochs=1, teacher=Pair())
+
+
 def test_bf16_changes_nothing_without_a_gpu(residual, batch):
     images, labels = batch
     student = prepare_qat(residual, "w4a4").train()

@@ -10,9 +10,9 @@ import torch
 import bitjoule
 from bitjoule import zoo
 from bitjoule.network import capture
-from bitjoule.quant import QuantizerConfig
-from bitjoule.scheme import parse_scheme
-from bitjoule.train import Diverged, QatConfig, quantizers, recipe, train_network, train_scheme
+from bitjoule.quant import QuantizerConfig, QuantizerError
+from bitjoule.scheme import RepairError, SchemeError, parse_scheme
+from bitjoule.train import Diverged, QatConfig, RecipeError, quantizers, recipe, train_network, train_scheme
 from bitjoule.train.checkpoint import save_weights
 from bitjoule.train.evaluate import short_qat
 
@@ -112,3 +112,37 @@ def test_unit_preprocessing_gives_an_unsigned_input(mlp):
     first = quantizers(net)[f"quantizers.{net.graph.inputs[0]}"]
     assert str(first.tensor_format) == "UINT8"
     assert first.parameters_exported().scale == pytest.approx(1 / 255)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "given", "error", "text"),
+    [
+        ("w1a1+attention_match", {}, RepairError, r"^attention_match: no block of "),
+        ("w4a4{nowhere.*:w8a8}", {}, SchemeError, r"nowhere"),
+        (
+            "w4a4",
+            {"config": QatConfig(QuantizerConfig("moons"))},
+            QuantizerError,
+            r"moons cannot train",
+        ),
+        (
+            "w4a4",
+            {"teacher": "paretn"},
+            RecipeError,
+            r"^teacher must be a network, 'parent' or None",
+        ),
+        ("w4a4", {"epochs": 0}, RecipeError, r"^recipe: epochs must be from "),
+        (
+            "w4a4",
+            {"parent_epochs": -1},
+            RecipeError,
+            r"^parent_epochs must be 0 \(no parent\) or more",
+        ),
+        ("w4a4", {"parent_epochs": float("nan")}, RecipeError, r"or more, not nan$"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_the_parent_is(mlp, few, scheme, given, error, text):
+    epochs = []
+    with pytest.raises(error, match=text):
+        train_network(mlp, few, scheme, **{"parent_epochs": 1, **given}, progress=epochs.append)
+    assert epochs == []

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 __all__ = [
     "GRADIENTS",
     "INITS",
+    "ZERO_POINT_METHODS",
     "Gradient",
     "Init",
     "Method",
@@ -61,6 +62,9 @@ INITS: Mapping[Method, tuple[Init, ...]] = {
     "tqt": ("default", "three_sigma"),
 }
 """Rules for a first range to choose from, besides the `default` of the method's paper."""
+
+ZERO_POINT_METHODS: tuple[Method, ...] = ("lsq+", "ste")
+"""Methods of activations that can have a zero-point."""
 
 ONLY: Mapping[str, tuple[tuple[Method, ...], tuple[Role, ...]]] = {
     "per_sample": (("lsq", "lsq+"), ("activation",)),

@@ -26,7 +26,7 @@ BATCHES = 50
 IMAGES = 2000
 """Images that are enough: fewer batches are taken where 50 would hold more [assumed]."""
 ORDER_SEED = 0
-"""Seed of the order in which a split is sampled, and of its augmentation: the same images at every estimate."""
+"""Seed of the order in which a split is sampled, and of its augmentation: estimates see the same images."""
 
 COUNT = "num_batches_tracked"
 """Buffer of a batch norm that counts training steps; an estimate is none."""
@@ -94,8 +94,9 @@ def reestimate_batch_norm(
 
     The sample has at most 50 batches or 2,000 images, in an order of its own that does not depend on how the
     split is sorted. `augment` is that of the training: the weights fit the statistics they were trained with,
-    and borders of cropped images move these (CIFAR-10, ResNet-8: seven points of accuracy). Quantizers of weights measure the weights as they are now, quantizers that have no range
-    yet start from the first batch; everything else runs in evaluation mode.
+    and borders of cropped images move these (CIFAR-10, ResNet-8: seven points of accuracy). Quantizers of
+    weights measure the weights as they are now, quantizers that have no range yet start from the first batch;
+    everything else runs in evaluation mode.
     """
     norms = batch_norms(net)
     measured = [q for q in quantizers(net).values() if q.role == "weight" or not bool(q.initialized)]

@@ -73,9 +73,10 @@ def train_under(
     short = replace(recipe, epochs=recipe.epochs / len(stages), warmup=recipe.warmup / len(stages))
     base = repaired(net, parsed)
     joined: TrainResult | None = None
+    trained: list[Epoch] = []  # in this call: a stage that was finished before is no reason to ask `stop`
     total = len(stages) * _epochs(short, data)
     for stage in stages:
-        if joined is not None and stop is not None and stop():
+        if trained and stop is not None and stop():
             raise Stopped(f"stopped before stage {stage.name!r}; the checkpoint is complete")
         start = _start(base, parsed, data, seed, config, stage, joined)
         before = () if joined is None else joined.history
@@ -87,7 +88,7 @@ def train_under(
                 seed=seed,
                 teacher=teacher,
                 workdir=workdir and workdir / _folder(stage),
-                progress=progress and _renumbered(progress, len(before), total),
+                progress=_renumbered(progress, trained, len(before), total),
                 stop=stop,
                 stage=stage,
             )
@@ -151,5 +152,14 @@ def _joined(before: tuple[Epoch, ...], result: TrainResult, total: int) -> Train
     return replace(result, history=(*before, *later), best_epoch=best)
 
 
-def _renumbered(progress: Callable[[Epoch], object], count: int, total: int) -> Callable[[Epoch], object]:
-    return lambda epoch: progress(replace(epoch, epoch=epoch.epoch + count, epochs=total))
+def _renumbered(
+    progress: Callable[[Epoch], object] | None, trained: list[Epoch], count: int, total: int
+) -> Callable[[Epoch], object]:
+    """`progress` with the epochs counted through, which are noted in `trained`."""
+
+    def tell(epoch: Epoch) -> None:
+        trained.append(replace(epoch, epoch=epoch.epoch + count, epochs=total))
+        if progress is not None:
+            progress(trained[-1])
+
+    return tell

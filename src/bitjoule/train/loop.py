@@ -50,6 +50,8 @@ from bitjoule.zoo.data import Dataset, Split, batches
 __all__ = ["CHECKPOINT", "train"]
 
 CHECKPOINT = "checkpoint.safetensors"
+STARTED = ".initialized"
+"""Buffer of a quantizer whose range was found: it stays found, whatever the loss of that batch."""
 BAD_STEPS = 3
 """Consecutive steps with a loss that is not finite after which a training has diverged."""
 
@@ -81,6 +83,8 @@ def train(
         Diverged: the loss was not finite in 3 steps in a row, or a parameter is not finite after an epoch.
         Stopped: `stop` returned True.
         CheckpointError: the checkpoint in `workdir` is of another training.
+        TypeError: `teacher` is neither a module nor a Network.
+        ValueError: there are no training images, or the teacher's outputs are not shaped like the network's.
 
     >>> from bitjoule import zoo
     >>> from bitjoule.network import capture
@@ -93,6 +97,8 @@ def train(
     """
     if teacher is None:
         refuse_missing_teacher(net.scheme)
+    elif not isinstance(teacher, nn.Module | Network):
+        raise TypeError(f"train: teacher must be a torch module or a Network, not {teacher!r}")
     with _deterministic(seed), _evaluating(teacher):
         run = _Run(net, data, recipe, seed, teacher, workdir, stage)
         return run.to_the_end(progress, stop)
@@ -250,8 +256,9 @@ class _Run:
     def _one_step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor | None:
         """The loss; None when it was not finite, and then nothing was learned from this batch."""
         self.optimizers.set_rates(rate, self.step)
-        buffers = [b for b in self.net.module.buffers() if b.is_floating_point()]
-        before = torch._foreach_mul(buffers, 1.0) if buffers else []
+        named = self.net.module.named_buffers()
+        buffers = [buffer for name, buffer in named if not name.endswith(STARTED)]
+        before = _copies(buffers)
         loss = self.objective(images, labels, self.step / self.total_steps)
         penalty = self.between.penalty(self.step / self.total_steps)
         if penalty is not None:
@@ -382,6 +389,15 @@ class _Run:
         self.best_epoch = cast(int, document["best_epoch"])
         best = document["best"]
         self.best = None if best is None else Accuracy(**cast(dict[str, Any], best))
+
+
+def _copies(tensors: list[Tensor]) -> list[Tensor]:
+    """Copies, those of floats in one call."""
+    floats = [i for i, tensor in enumerate(tensors) if tensor.is_floating_point()]
+    copied = dict(
+        zip(floats, torch._foreach_mul([tensors[i] for i in floats], 1.0) if floats else [], strict=True)
+    )
+    return [copied[i] if i in copied else tensor.clone() for i, tensor in enumerate(tensors)]
 
 
 def _refuse_single_values(net: Network, batch: int, images: int) -> None:

@@ -68,6 +68,8 @@ class Objective:
             else:
                 logits, distance = matched(images)
             taught = self._taught(images, matched is not None)
+        if taught is not None:
+            _refuse_shape(taught, logits)
         if self.narrow:
             logits = logits.float()
             taught = None if taught is None else taught.float()
@@ -98,3 +100,17 @@ class Objective:
             return
         with torch.autocast(self.device, torch.bfloat16):
             yield
+
+
+def _refuse_shape(taught: Tensor, logits: Tensor) -> None:
+    """ValueError unless the teacher gives one logit per image and class: others might broadcast unseen."""
+    if not isinstance(taught, Tensor):
+        raise ValueError(
+            f"train: a teacher returns the logits as one tensor, not a {type(taught).__name__}; wrap it in a "
+            "module that does"
+        )
+    if taught.shape != logits.shape:
+        raise ValueError(
+            f"train: the teacher gives outputs of shape {tuple(taught.shape)} where the network gives "
+            f"{tuple(logits.shape)}; a teacher has the network's classes"
+        )

@@ -15,6 +15,7 @@ from bitjoule.formats import TensorFormat, parse_tensor_format
 from bitjoule.network import Network, insert_quantizers
 from bitjoule.network.surgery import QUANTIZERS
 from bitjoule.quant import (
+    METHODS,
     FakeQuantizer,
     QuantizerConfig,
     QuantizerError,
@@ -22,10 +23,11 @@ from bitjoule.quant import (
     make_weight_quantizer,
     natural_method,
 )
-from bitjoule.quant.config import Role
+from bitjoule.quant.config import ZERO_POINT_METHODS, Role
 from bitjoule.quant.pruning import first_values, insert_masks, mask_of, parameter_node
 from bitjoule.quant.repairs import HeavisideQuantizer, repair_settings, repaired
 from bitjoule.scheme import Scheme, parse_scheme
+from bitjoule.train.scales import fitted, fitted_assignment
 from bitjoule.workload import Node, QuantPoint, assign
 from bitjoule.workload.sparsity import sparse_layers
 
@@ -39,7 +41,10 @@ class QatConfig:
     """Methods of weights and activations; None lets each Format decide.
 
     A method given here trains the tensors that have the scheme's own Formats. Layers at other Formats (first
-    and last at 8 bits, overrides, the wide residuals of HPR) keep the method of their Format.
+    and last at 8 bits, overrides, the wide residuals of HPR) keep the method of their Format; so do
+    activations that can be negative where the method holds none of these (pact, dorefa). With `tqt` scales
+    are powers of two, with `dorefa` one per tensor. `zero_point`: activations have one, by `lsq+` (its
+    offset) or an observed `ste`.
 
     >>> QatConfig(activation=QuantizerConfig("pact")).weight is None
     True
@@ -47,13 +52,23 @@ class QatConfig:
 
     weight: QuantizerConfig | None = None
     activation: QuantizerConfig | None = None
+    zero_point: bool = False
+
+    def __post_init__(self) -> None:
+        method = None if self.activation is None else self.activation.method
+        if self.zero_point and method not in ZERO_POINT_METHODS:
+            raise QuantizerError(
+                f"QatConfig: zero_point needs activations by {' or '.join(ZERO_POINT_METHODS)}, such as "
+                f"QuantizerConfig('lsq+'), not by {method or 'the method of their Format'}"
+            )
 
     def to_json(self) -> dict[str, object]:
         """A JSON document, for fingerprints."""
-        return {
+        document: dict[str, object] = {
             role: None if config is None else dict(vars(config))
             for role, config in (("weight", self.weight), ("activation", self.activation))
         }
+        return document | ({"zero_point": True} if self.zero_point else {})
 
 
 def prepare_qat(
@@ -91,8 +106,17 @@ def prepare_qat(
         return net.clone()
     net = repaired(net, parsed)
     repairs = repair_settings(parsed)
-    assignment = assign(net.graph, parsed, image_signed=image_signed)
-    own = {parsed.weights, parsed.activation(signed=False), parsed.activation(signed=True)}
+    assignment = fitted_assignment(
+        assign(net.graph, parsed, image_signed=image_signed),
+        config.weight,
+        config.activation,
+        zero_point=config.zero_point,
+    )
+    own = {fitted(parsed.weights, config.weight, "weight")}
+    unsigned = parsed.activation(signed=False)
+    for signed in (False, True):
+        found = parsed.activation(signed=signed)
+        own.add(fitted(found, config.activation, "activation", zero_point=config.zero_point))
 
     def weight(node: Node, tensor_format: TensorFormat) -> FakeQuantizer:
         if real_weights and tensor_format.format.bits == 1:
@@ -107,7 +131,8 @@ def prepare_qat(
             return make_activation_quantizer(point, _input_config(point, input_scale))
         if "heaviside" in parsed.repairs and point.format.format.name == "UINT1":
             return HeavisideQuantizer(point.format, repairs.activation, "activation", name=point.name)
-        asked = _config(config.activation, point.format, own, "activation")
+        wanted = None if _only_unsigned(config.activation, point, unsigned) else config.activation
+        asked = _config(wanted, point.format, own, "activation")
         if asked == QuantizerConfig("binary"):
             asked = repairs.activation
         return make_activation_quantizer(point, asked)
@@ -128,6 +153,14 @@ def _config(
     if asked is not None and tensor_format in own:
         return asked
     return QuantizerConfig(natural_method(tensor_format, role))
+
+
+def _only_unsigned(asked: QuantizerConfig | None, point: QuantPoint, unsigned: TensorFormat) -> bool:
+    """Whether the method trains the scheme's activations, but not those that can be negative."""
+    if asked is None or not point.signed:
+        return False
+    method = METHODS[asked.method]
+    return method.accepts(unsigned, "activation") and not method.accepts(point.format, "activation")
 
 
 def _input_config(point: QuantPoint, input_scale: float | None) -> QuantizerConfig:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import nn
 
 from bitjoule.network import Network
+from bitjoule.quant.repairs import repair_settings
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.train.accuracy import Accuracy, measure
 from bitjoule.train.checkpoint import save_weights
 from bitjoule.train.course import train_under
+from bitjoule.train.matching import matching_blocks
 from bitjoule.train.qat import QatConfig
 from bitjoule.train.recipes import Recipe, RecipeError, scheme_recipe
 from bitjoule.train.repaired_recipe import needs_teacher
@@ -130,15 +134,24 @@ def train_network(
     in `failure`; one of the parent raises Diverged.
 
     `teacher` "parent" is the float parent; it also teaches where a repair of the scheme needs a teacher and
-    none is given.
+    none is given. A recipe that is given has its own epochs, and `epochs` or `parent_epochs` is not read, but
+    for the 0 that leaves the parent out. What the scheme cannot do with this network is refused before the
+    parent is trained.
 
     Raises:
-        RecipeError: `teacher` is "parent" and no parent is trained, or it is another word.
+        RecipeError: `teacher` is "parent" and no parent is trained, or it is another word; or
+            `parent_epochs` is no number from 0 on.
     """
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
     folder = None if workdir is None else Path(workdir)
+    child_recipe = scheme_recipe(parsed, epochs) if recipe is None else recipe
+    if not parent_epochs >= 0:
+        raise RecipeError(f"parent_epochs must be 0 (no parent) or more, not {parent_epochs!r}")
+    if isinstance(teacher, str) and teacher != "parent":
+        raise RecipeError(f"teacher must be a network, 'parent' or None, not {teacher!r}")
     parent: TrainResult | None = None
     if parent_epochs > 0 and not parsed.is_float32:
+        _refuse_early(net, data, parsed, config, teacher)
         plain = parse_scheme("float32")
         parent = train_under(
             net,
@@ -149,8 +162,6 @@ def train_network(
             workdir=folder and folder / "parent",
             progress=progress,
         )
-    if isinstance(teacher, str) and teacher != "parent":
-        raise RecipeError(f"teacher must be a network, 'parent' or None, not {teacher!r}")
     if parent is None and teacher == "parent":
         raise RecipeError(
             f"teacher 'parent' of scheme {parsed}: no float parent is trained; give parent_epochs > 0, or "
@@ -164,7 +175,7 @@ def train_network(
             net if parent is None else parent.network,
             data,
             parsed,
-            scheme_recipe(parsed, epochs) if recipe is None else recipe,
+            child_recipe,
             seed=seed,
             config=config,
             teacher=None if isinstance(teacher, str) else teacher,
@@ -187,3 +198,21 @@ def train_network(
         threads=result.threads,
         failure=failure,
     )
+
+
+def _refuse_early(
+    net: Network,
+    data: Dataset,
+    scheme: Scheme,
+    config: QatConfig | None,
+    teacher: nn.Module | Network | str | None,
+) -> None:
+    """Raise what the training under `scheme` would raise at its start, on a network that is thrown away."""
+    tried = net.clone()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for parameter in tried.parameters():
+            parameter.nan_to_num_()  # NaN is for the training of the parent to tell
+        start = quantized_for(tried, scheme, data, config)
+    if repair_settings(scheme).attention:
+        matching_blocks(start, teacher if isinstance(teacher, Network) else net)

@@ -56,6 +56,13 @@ def test_attention_maps_are_unit_vectors() -> None:
     assert attention_map(torch.zeros(1, 2, 2, 2)).tolist() == [[0.0] * 4]
 
 
+def test_a_map_of_zeros_has_a_finite_gradient() -> None:
+    """The channels of a student may all be silent at first."""
+    student = torch.zeros(2, 4, 3, 3, requires_grad=True)
+    torch.autograd.backward(30 * attention_loss([student], [torch.ones(2, 4, 3, 3)]))
+    assert student.grad is not None and student.grad.tolist() == torch.zeros(2, 4, 3, 3).tolist()
+
+
 def test_attention_loss_ignores_scale_and_trains_the_student_alone() -> None:
     teacher = torch.randn(2, 3, 4, 4, requires_grad=True)
     student = (2 * teacher.detach()).requires_grad_()

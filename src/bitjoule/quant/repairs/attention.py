@@ -18,6 +18,9 @@ ATTENTION_WEIGHT = 30.0
 LATE_OUTPUT_WEIGHT = 0.8
 """Weight of the loss between outputs in the last stage (larq/zoo)."""
 
+SHORTEST = 1e-12
+"""Least length that a map is divided by: the gradient at a map of zeros stays within float32."""
+
 
 def attention_map(x: Tensor) -> Tensor:
     """Unit vectors (N, H W) of mean_c x^2 for x of shape (N, C, H, W); an all-zero map stays zero.
@@ -26,7 +29,7 @@ def attention_map(x: Tensor) -> Tensor:
     [[1.0, 0.0]]
     """
     flat = x.square().mean(1).flatten(1)
-    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny)
+    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=SHORTEST)
     unit: Tensor = flat / length
     return unit
 
