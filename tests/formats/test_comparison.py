@@ -73,3 +73,14 @@ def test_every_format_holds_weights(name):
 def test_errors(weights, text):
     with pytest.raises(ValueError, match=text):
         fit_format(weights, "INT4")
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-310])
+def test_weights_whose_squares_leave_float64_are_refused(size):
+    weights = {"fc": np.array([[1.0, 0.5], [size, -size]])}
+    for name in ("INT4", "FLOAT32", "SVA1", "MXFP4_E2M1"):
+        with pytest.raises(
+            ValueError, match="weights 'fc' hold a row whose largest magnitude is outside 1e-150"
+        ):
+            fit_format(weights, name)
+    assert fit_format({"fc": np.array([[1e-140, 0.0], [0.0, 0.0]])}, "INT4").sqnr_db > 100

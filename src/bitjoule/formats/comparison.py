@@ -32,6 +32,7 @@ __all__ = ["FormatFit", "fit_format", "fit_sva_to_terms", "restore"]
 _SCALE_BITS = 32
 _UNCOUNTED = ("float", "block")
 _POT_SCALE_BITS = 8
+_LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,12 @@ def _checked(weights: Mapping[str, NDArray[np.floating]]) -> list[NDArray[np.flo
         rows.append(np.asarray(w, np.float64).reshape(len(w), -1))
         if not np.isfinite(rows[-1]).all():
             raise ValueError(f"weights {name!r} hold NaN or infinity")
+        largest = np.abs(rows[-1]).max(axis=1)
+        if ((largest > _LARGEST) | ((largest > 0) & (largest < 1 / _LARGEST))).any():
+            raise ValueError(
+                f"weights {name!r} hold a row whose largest magnitude is outside {1 / _LARGEST:g}.."
+                f"{_LARGEST:g}, where squares leave float64; scale the weights"
+            )
     if not any(w.any() for w in rows):
         raise ValueError("all weights are 0: there is no signal to compare with noise")
     return rows
