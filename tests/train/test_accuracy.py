@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -28,6 +29,14 @@ def test_changes_nothing(mlp, few):
     before = {name: value.clone() for name, value in mlp.state_dict().items()}
     measure(mlp.train(), few.validation, few.preprocessing)
     assert all(torch.equal(value, mlp.state_dict()[name]) for name, value in before.items())
+
+
+def test_an_output_that_is_no_number_is_no_answer(mlp, few):
+    """argmax takes the first NaN for the largest, which would be right for every image of class 0."""
+    with torch.no_grad():
+        mlp.module.classifier.weight[0] = float("nan")
+    found = measure(mlp, few.test, few.preprocessing)
+    assert found.correct == 0 and math.isnan(found.loss)
 
 
 def test_an_empty_split_is_refused(mlp, few):

@@ -37,7 +37,8 @@ class Accuracy:
 
 @torch.no_grad()
 def measure(net: Network, split: Split, preprocessing: Preprocessing, *, batch: int = 500) -> Accuracy:
-    """Accuracy of `net` on `split`; runs where the weights are and leaves the mode as it was.
+    """Accuracy of `net` on `split`; runs where the weights are and leaves the mode as it was. An image with a
+    NaN among its outputs counts as wrong.
 
     Raises ValueError for an empty split.
 
@@ -58,7 +59,8 @@ def measure(net: Network, split: Split, preprocessing: Preprocessing, *, batch: 
         loss = torch.zeros((), dtype=torch.float64, device=device)
         for images, labels in batches(split, batch, preprocessing=preprocessing, device=device):
             logits: Tensor = net(images)
-            correct += (logits.argmax(1) == labels).sum()
+            told = ~logits.isnan().any(1)  # argmax would take a NaN for the largest
+            correct += ((logits.argmax(1) == labels) & told).sum()
             loss += F.cross_entropy(logits.float(), labels, reduction="sum").double()
     finally:
         for module, mode in modes:

@@ -6,8 +6,6 @@ and continued from its checkpoint. The network given is not changed.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.network import Network
-from bitjoule.quant import FakeQuantizer
 from bitjoule.quant.repairs import Stage
 from bitjoule.train.accuracy import Accuracy, measure
 from bitjoule.train.average import WeightAverage, kept_buffers, reestimate_batch_norm
@@ -31,6 +28,7 @@ from bitjoule.train.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from bitjoule.train.identity import identity, root_of
 from bitjoule.train.objective import Objective
 from bitjoule.train.optimizers import Optimizers
 from bitjoule.train.parameters import (
@@ -126,7 +124,7 @@ def _evaluating(teacher: nn.Module | Network | None) -> Iterator[None]:
     if teacher is None:
         yield
         return
-    modes = [(module, module.training) for module in _root(teacher).modules()]
+    modes = [(module, module.training) for module in root_of(teacher).modules()]
     teacher.eval()
     try:
         yield
@@ -160,7 +158,7 @@ class _Run:
             self.split = Split(images, self.split.labels.repeat(2))
         if len(self.split) == 0:
             raise ValueError("train: the dataset has no training images")
-        self.identity = _identity(net, data, recipe, seed, teacher, stage) if workdir else {}
+        self.identity = identity(net, data, recipe, seed, teacher, stage) if workdir else {}
         self.layout = torch.contiguous_format
         if any(p.dim() == 4 for p in self.net.parameters()):
             self.layout = torch.channels_last
@@ -410,48 +408,3 @@ def _refuse_single_values(net: Network, batch: int, images: int) -> None:
                 f"train: batch norm {node.name} sees one value per channel in a batch of 1 image and cannot "
                 f"take a variance of it; give {remedy}"
             )
-
-
-def _identity(
-    net: Network,
-    data: Dataset,
-    recipe: Recipe,
-    seed: int,
-    teacher: nn.Module | Network | None,
-    stage: Stage | None,
-) -> dict[str, object]:
-    """What makes a training this one and no other, as JSON."""
-    described: dict[str, object] = {
-        "recipe": recipe.to_json(),
-        "seed": seed,
-        "data": data.content_key,
-        "network": net.graph.hash,
-        "scheme": [str(net.scheme), _quantizer_settings(net.module)],
-        "teacher": None if teacher is None else [_digest(teacher), _quantizer_settings(_root(teacher))],
-        "starting weights": _digest(net),
-    }
-    if stage is not None:
-        described["stage"] = asdict(stage)
-    return cast(dict[str, object], json.loads(json.dumps(described)))
-
-
-def _quantizer_settings(root: nn.Module) -> list[object]:
-    """Path, Format and settings of every fake quantizer."""
-    return [
-        [path, str(module.tensor_format), vars(module.config)]
-        for path, module in root.named_modules()
-        if isinstance(module, FakeQuantizer)
-    ]
-
-
-def _digest(net: nn.Module | Network) -> str:
-    """Hash of a state dict."""
-    digest = hashlib.sha256()
-    for name, tensor in net.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _root(net: nn.Module | Network) -> nn.Module:
-    return net.module if isinstance(net, Network) else net
