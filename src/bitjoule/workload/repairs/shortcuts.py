@@ -66,7 +66,8 @@ def hp_downsample(edit: Edit, layers: tuple[str, ...]) -> None:
             if stride != (1, 1):
                 pooled = _pool(edit, f"{conv.name}.pool", conv.inputs[0], stride, edit.shape(conv.output)[2:])
                 edit.read(conv.name, 0, pooled)
-            edit.change(conv.name, {"stride": (1, 1), "bits": 8, "mended": False})
+            unmended = {"mended": False} if conv.attributes.get("mended") else {}
+            edit.change(conv.name, {"stride": (1, 1), "bits": 8, **unmended})
             continue
         (inner, *rows), (outer, *fewer) = edit.shape(start)[1:], edit.shape(end)[1:]
         tensor = start
