@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.network import Network, capture
-from bitjoule.train.ptq import PRESETS, PtqError, PtqWarning, configured, ptq, verify_widths
+from bitjoule.train.ptq import PRESETS, PtqConfig, PtqError, PtqWarning, configured, ptq, verify_widths
 from bitjoule.train.ptq.trace import quantizer_of
+from bitjoule.train.ptq.verify import distinct
 from tests.train.ptq.conftest import noise
 
 BEST = configured(PRESETS["best"], ["iterations=8"])
@@ -41,7 +42,7 @@ def test_best_is_better_than_fast(tiny: Network, images: Tensor) -> None:
 @pytest.mark.parametrize("rounding", ["gptq", "adaround", "best_of"])
 def test_learned_rounding_beats_nearest(tiny: Network, images: Tensor, rounding: str) -> None:
     config = configured(PRESETS["fast"], [f"rounding={rounding}", "refine=flips"])
-    nearest = noise(tiny, ptq(tiny, images, f"w3a8{SAME}"), images)
+    nearest = noise(tiny, ptq(tiny, images, f"w3a8{SAME}", config=PtqConfig()), images)
     learned = ptq(tiny, images, f"w3a8{SAME}", config=config)
     assert noise(tiny, learned, images) < nearest
     assert any(rounding in row.method for row in learned.quantization_report.rows)
@@ -57,8 +58,9 @@ def test_the_same_seed_gives_the_same_network(tiny: Network, images: Tensor) -> 
 
 
 def test_empirical_correction_makes_means_equal(tiny: Network, images: Tensor) -> None:
-    corrected = ptq(tiny, images, f"w2a8{SAME}")
-    plain = ptq(tiny, images, f"w2a8{SAME}", config=configured(PRESETS["fast"], ["bias_correction=none"]))
+    nearest = configured(PRESETS["fast"], ["rounding=nearest"])
+    corrected = ptq(tiny, images, f"w2a8{SAME}", config=nearest)
+    plain = ptq(tiny, images, f"w2a8{SAME}", config=configured(nearest, ["bias_correction=none"]))
     with torch.no_grad():
         wanted = tiny(images)
         away, before = ((net(images) - wanted).mean(0).abs().max() for net in (corrected, plain))
@@ -202,3 +204,15 @@ def test_evaluate_sees_two_networks(tiny: Network, images: Tensor) -> None:
     assert seen == [False, True] and (report.float_accuracy, report.accuracy) == (1.0, 2.0)
     assert report.to_json()["config_fingerprint"] == PRESETS["fast"].fingerprint
     assert report.worst_layer is not None and "SQNR dB" in str(report)
+
+
+def test_wide_weights_are_rounded_to_nearest(tiny: Network, images: Tensor) -> None:
+    for bits, used in ((8, False), (6, True)):
+        rows = ptq(tiny, images, f"w{bits}a8{SAME}").quantization_report.rows
+        assert {"gptq" in row.method for row in rows if row.role == "weight"} == {used}
+
+
+def test_distinct_values() -> None:
+    few = torch.arange(10.0).repeat(5000)
+    few[-1] = 77.0
+    assert distinct(few) == 11 and distinct(torch.arange(5000.0)) == 5000 and distinct(few[:0]) == 0

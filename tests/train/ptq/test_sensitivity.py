@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bitjoule.network import Network, fold_batch_norm
-from bitjoule.train.ptq import PtqError, ptq
+from bitjoule.train.ptq import PtqConfig, PtqError, ptq
 from bitjoule.train.ptq.save import save_quantized
 from bitjoule.train.ptq.sensitivity import divergence, sensitivities
 
@@ -37,14 +37,18 @@ def test_fewer_bits_hurt_more(tiny: Network, images: Tensor, kind: str) -> None:
     assert set(weights) == {"stem", "conv1", "conv2", "grouped", "head"}
     for role in ("weight", "activation"):
         total = [sum(row.value for row in found.rows if row.role == role and row.token == b) for b in BITS]
-        assert kind == "loss" or total[0] >= total[1] >= total[2]
+        if kind == "loss":  # noise may lower the loss of labels that are the network's own
+            total = [abs(value) for value in total]
+            assert total[0] >= total[2]
+        else:
+            assert total[0] >= total[1] >= total[2]
     assert (kind in ("hessian", "fisher")) == (found.of("activation") == {})
 
 
 def test_one_weight_alone_equals_brute_force(tiny: Network, images: Tensor) -> None:
     found = sensitivities(tiny, images, weights=("2",), activations=("8",), count=64, batch=16)
     folded = fold_batch_norm(tiny)
-    brute = ptq(tiny, images, "w2a8[first=same,last=same]")
+    brute = ptq(tiny, images, "w2a8[first=same,last=same]", config=PtqConfig())
     with torch.no_grad():
         wanted = folded(images)
         for name in ("conv1", "grouped"):

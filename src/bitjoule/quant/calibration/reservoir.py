@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -54,10 +56,22 @@ class Reservoir:
         return self._parts[0]
 
     def _replace(self, rows: Tensor, columns: int, before: int) -> None:
-        order = np.arange(before + 1, before + rows.shape[1] + 1)
-        taken = np.flatnonzero(self._rng.random(len(order)) * order < columns)
+        taken = self._arrivals(columns / (before + 1), rows.shape[1])
+        taken = taken[self._rng.random(len(taken)) * (before + 1 + taken) < before + 1]
         place = self._rng.integers(0, columns, len(taken))
         last = np.full(columns, -1)
         last[place] = taken  # of equal places the last one stays
         filled = np.flatnonzero(last >= 0)
         self.values[:, torch.from_numpy(filled)] = rows[:, torch.from_numpy(last[filled])]
+
+    def _arrivals(self, chance: float, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Which of `count` columns a coin of `chance` takes, from the gaps between them."""
+        found: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+        last = -1
+        while last < count:
+            room = (count - last) * chance
+            gaps = self._rng.geometric(chance, int(room + 4 * room**0.5) + 16)
+            found.append(last + np.cumsum(gaps))
+            last = int(found[-1][-1])
+        taken = np.concatenate(found)
+        return taken[taken < count]

@@ -81,7 +81,8 @@ def _patches(x: Tensor, window: Window) -> Tensor:
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = window.kernel, window.stride, window.padding, window.dilation
     if ph or pw:
         x = functional.pad(x, (pw, pw, ph, ph), value=window.padding_value)
-    x = x.contiguous()
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        x = x.contiguous()
     images, channels, height, width = x.shape
     high = (height - dh * (kh - 1) - 1) // sh + 1
     wide = (width - dw * (kw - 1) - 1) // sw + 1
@@ -96,7 +97,7 @@ class GramAccumulator:
     """Adds up A and B over batches; float32 products of blocks of columns, summed in float64.
 
     images
-        how many images will come in all; beyond max(65,536, 4 n) columns every image gives a seeded uniform
+        how many images will come in all; beyond max(`least`, 4 n) columns every image gives a seeded uniform
         sample of its positions.
 
     >>> g = GramAccumulator(Window(), images=2)
@@ -104,8 +105,8 @@ class GramAccumulator:
     [[[5.0, 1.0], [1.0, 2.0]]]
     """
 
-    def __init__(self, window: Window, *, images: int, seed: int = 0) -> None:
-        self.window, self.images = window, images
+    def __init__(self, window: Window, *, images: int, seed: int = 0, least: int = _LEAST) -> None:
+        self.window, self.images, self.least = window, images, least
         self._rng = np.random.default_rng(seed)
         self._a: Tensor | None = None
         self._b: Tensor | None = None
@@ -151,7 +152,7 @@ class GramAccumulator:
     def _positions(self, x: Tensor) -> Tensor | None:
         shape = _patches(x[:1], self.window).shape
         there, n = shape[1] * shape[2], math.prod(shape[3:]) // self.window.groups
-        each = -(-max(_LEAST, 4 * n) // max(1, self.images))
+        each = -(-max(self.least, 4 * n) // max(1, self.images))
         if there <= each:
             return None
         drawn = self._rng.random((len(x), there), dtype=np.float32)

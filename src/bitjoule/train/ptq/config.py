@@ -46,6 +46,11 @@ class PtqConfig:
         of the weights of each layer: to `nearest`, by `gptq`, `adaround`, or row by row the best of all;
         towards the weights that undo the errors of earlier layers (`quantized`) or the float ones (`float`);
         columns by falling input energy; then single and double flips.
+    rounding_up_to_bits
+        weights of more bits are rounded to nearest.
+    columns, sample
+        inputs of a layer from which its rounding is found (or four times its weights per output, if that is
+        more); values of an activation from which its range is found.
     reconstruct, reconstruct_loss, drop, iterations, reconstruct_up_to_bits
         of blocks, where some activation has at most so many bits: all rounding and steps of a block together,
         a share `drop` of quantized activations replaced by float ones in each step.
@@ -72,6 +77,9 @@ class PtqConfig:
     target: Literal["quantized", "float"] = "quantized"
     act_order: bool = True
     refine: Literal["none", "flips"] = "none"
+    rounding_up_to_bits: int = 16
+    columns: int = 65536
+    sample: int = 1 << 20
     reconstruct: Literal["none", "block"] = "none"
     reconstruct_loss: Literal["mse", "fisher"] = "fisher"
     reconstruct_up_to_bits: int = 6
@@ -117,6 +125,9 @@ _BOUNDS = (
     ("split_ratio", 0, 0.5),
     ("drop", 0, 1),
     ("iterations", 1, 10**7),
+    ("rounding_up_to_bits", 0, 16),
+    ("columns", 1, 10**9),
+    ("sample", 1, 10**9),
     ("reconstruct_up_to_bits", 0, 16),
     ("asymmetric_below_bits", 0, 17),
     ("calibration_count", 1, 10**7),
@@ -124,7 +135,7 @@ _BOUNDS = (
 )
 
 PRESETS: Mapping[str, PtqConfig] = {
-    "fast": PtqConfig(),
+    "fast": PtqConfig(rounding="gptq", rounding_up_to_bits=6, columns=8192, sample=1 << 17),
     "best": PtqConfig(
         activation_range="mse(2.4)",
         equalize_narrow=True,
@@ -150,7 +161,7 @@ def preset_config(preset: str) -> PtqConfig:
     """The config of a preset; PtqError with the names for another one.
 
     >>> preset_config("fast").rounding
-    'nearest'
+    'gptq'
     """
     if preset not in PRESETS:
         near = difflib.get_close_matches(str(preset), PRESETS, n=1)

@@ -28,7 +28,7 @@ from bitjoule.workload.graph import Node
 
 __all__ = ["LayerPass", "channel_axis"]
 
-_SHOWN = 2  # batches from which the numbers of a report are taken
+_SHOWN = 1  # batches from which the numbers of a report are taken
 
 
 @dataclass
@@ -107,6 +107,8 @@ class LayerPass:
         if self.plain or (self.config.rounding == "nearest" and self.config.refine == "none"):
             return False
         tf = quantizer.tensor_format
+        if tf.format.bits > self.config.rounding_up_to_bits:
+            return False
         if not is_frozen(quantizer) or tf.format.kind == "float" or quantizer.parameter is None:
             return False
         obstacle = self._obstacle(self._layer(node))
@@ -154,7 +156,7 @@ class LayerPass:
     def _gram(self, node: fx.Node, quantizer: FakeQuantizer) -> Gram:
         layer = self._layer(node)
         window = _window(layer)
-        accumulator = GramAccumulator(window, images=self.count, seed=self.seed)
+        accumulator = GramAccumulator(window, images=self.count, seed=self.seed, least=self.config.columns)
         source = cast(fx.Node, node.args[0])
         original, quantized = self.trace.original[source], self.trace.quantized[source]
         aim = self.config.target == "quantized" and quantizer not in self.shared

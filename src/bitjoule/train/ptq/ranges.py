@@ -68,7 +68,7 @@ def range_activation(
         return _own_range(quantizer, torch.cat([b.flatten()[: 1 << 16] for b in batches]))
     fmt = quantizer.tensor_format.format
     name = activation_calibrator(config, fmt.bits) if fmt.kind != "float" else "minmax"
-    calibrator = parse_calibrator(name).make(quantizer.name, seed=seed)
+    calibrator = parse_calibrator(name).make(quantizer.name, capacity=config.sample, seed=seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", QuantizerWarning)
         try:

@@ -17,6 +17,8 @@ from bitjoule.workload.graph import MAC_OPS
 __all__ = ["round_biases", "verify_widths"]
 
 _IMAGES = 64
+_FIRST = 4096  # values whose distinct ones are looked for in the others
+_FEW = 64
 _PASSIVE = frozenset({"relu", "max_pool2d", "flatten", "view", "reshape", "pad", "permute", "transpose"})
 
 
@@ -42,7 +44,7 @@ def verify_widths(net: Network, images: Tensor) -> int:
         channels = weight.movedim(quantizer.axis, 0).flatten(1)
         if quantizer.tensor_format.scaling.granularity == "tensor":
             channels = channels.reshape(1, -1)
-        most = max(len(torch.unique(channel)) for channel in channels)
+        most = max(distinct(channel) for channel in channels)
         _count(quantizer, most, "a channel of the weight")
         counted += 1
     for name, count in _activation_levels(net, images[:_IMAGES]).items():
@@ -71,6 +73,20 @@ def _count(quantizer: FakeQuantizer, found: int, what: str) -> None:
         )
 
 
+def distinct(x: Tensor) -> int:
+    """Number of distinct values of `x`; quick where they are few, as in a quantized tensor.
+
+    >>> distinct(torch.tensor([1.0, 2.0, 1.0]))
+    2
+    """
+    flat = x.detach().flatten()
+    known = torch.unique(flat[:_FIRST])
+    if len(known) * _FEW > len(flat):
+        return len(torch.unique(flat))
+    place = torch.bucketize(flat, known).clamp_max(len(known) - 1)
+    return len(known) + len(torch.unique(flat[known[place] != flat]))
+
+
 def _called(net: Network, quantizer: FakeQuantizer) -> Tensor:
     """The quantized weight."""
 
@@ -94,7 +110,7 @@ def _activation_levels(net: Network, images: Tensor) -> dict[str, int]:
         if isinstance(module, FakeQuantizer) and module.role == "activation":
 
             def count(_m: object, _a: object, out: Tensor, path: str = path) -> None:
-                found[path] = max(found.get(path, 0), len(torch.unique(out)))
+                found[path] = max(found.get(path, 0), distinct(out))
 
             handles.append(module.register_forward_hook(count))
     try:
