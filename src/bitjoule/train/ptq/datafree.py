@@ -7,6 +7,7 @@ lies within beta -+ k abs(gamma), and its mean behind a ReLU is known in closed 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, fx
@@ -19,7 +20,7 @@ from bitjoule.train.ptq.config import PtqConfig, PtqError
 from bitjoule.train.ptq.place import is_frozen
 from bitjoule.train.ptq.ranges import put, range_weight
 from bitjoule.train.ptq.report import TensorRow, weight_row
-from bitjoule.train.ptq.trace import quantizer_of, weight_readers
+from bitjoule.train.ptq.trace import mask_at, quantizer_of, weight_readers
 from bitjoule.workload.graph import Node
 
 __all__ = ["means_of", "quantize_without_data", "ranges_of"]
@@ -141,9 +142,11 @@ def quantize_without_data(
             continue
         parameter = state[quantizer.parameter]
         original = parameter.clone()
-        method, found = range_weight(quantizer, original, config)
+        mask = mask_at(placed, cast(fx.Node, node.args[1]).all_input_nodes[0])
+        survivors = original if mask is None else mask.survivors(original)
+        method, found = range_weight(quantizer, survivors, config)
         notes += found
-        parameter.copy_(quantizer(original))
+        parameter.copy_(quantizer(original if mask is None else mask(original)))
         rows[quantizer.name] = weight_row(quantizer, original, parameter, method)
         layer = placed.graph.node(quantizer.name.removesuffix(".weight"))
         if config.bias_correction != "none":

@@ -7,7 +7,7 @@ At every node both networks have run up to there, so a layer is rounded for the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -15,15 +15,19 @@ import torch
 from torch import Tensor, fx
 
 from bitjoule.network.graph_writer import MARK
+from bitjoule.network.statistics import EdgeStatistics
 from bitjoule.quant import FakeQuantizer
+from bitjoule.quant.pruning import NMMask
 from bitjoule.quant.rounding import Gram, GramAccumulator, RoundingError, Window, level_grid, round_layer
+from bitjoule.quant.rounding.masked_target import importance, masked_target
 from bitjoule.quant.rounding.target import weight_target
 from bitjoule.train.ptq.config import PtqConfig
+from bitjoule.train.ptq.drift import Drift
 from bitjoule.train.ptq.place import is_frozen
 from bitjoule.train.ptq.ranges import range_activation, range_weight
 from bitjoule.train.ptq.reconstruct import Reconstruction
 from bitjoule.train.ptq.report import TensorRow, activation_row, sqnr_db, weight_row
-from bitjoule.train.ptq.trace import Batches, Trace, quantizer_of, weight_readers
+from bitjoule.train.ptq.trace import Batches, Trace, mask_at, quantizer_of, weight_readers
 from bitjoule.workload.graph import Node
 
 __all__ = ["LayerPass", "channel_axis"]
@@ -37,6 +41,8 @@ class LayerPass:
 
     `plain`: round to nearest whatever the config says, as the unit is learned afterwards. The rows of the
     report come in running order. `seconds` counts ranges, rounding and bias correction.
+    `statistics`: what batch norms stored of tensors, compared in `drift`.
+    `solved`, `kept`: weights that a mask left, solved anew, and the mask.
     """
 
     trace: Trace
@@ -47,6 +53,10 @@ class LayerPass:
     rows: dict[str, TensorRow] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    solved: dict[FakeQuantizer, Tensor] = field(default_factory=dict)
+    kept: dict[FakeQuantizer, Tensor] = field(default_factory=dict)
+    statistics: Mapping[str, EdgeStatistics] = field(default_factory=dict)
+    drift: Drift = field(default_factory=Drift)
 
     def __post_init__(self) -> None:
         net = self.trace.net
@@ -64,6 +74,13 @@ class LayerPass:
     def step(self, node: fx.Node) -> None:
         """Run one node in both networks; quantize what it reads or is first."""
         self._timed("float pass", self.trace.run_float, node)
+        if node in self.readers:
+            stored = self.statistics.get(self._layer(node).output)
+            if (
+                stored is not None
+                and channel_axis(self._layer(node)) % self.trace.original[node][0].dim() == 1
+            ):
+                self._timed("drift", self.drift.see, node.meta[MARK], self.trace.original[node], stored)
         quantizer = quantizer_of(self.trace.net, node)
         if quantizer is not None and quantizer not in self.done:
             self._timed("activation ranges", self._activation, node, quantizer)
@@ -92,7 +109,11 @@ class LayerPass:
 
     def _weights(self, node: fx.Node, quantizer: FakeQuantizer) -> None:
         weight = cast(Tensor, self.trace.float_value(cast(fx.Node, node.args[1])))
-        method, notes = self._timed("weight ranges", range_weight, quantizer, weight, self.config)
+        mask = mask_at(self.trace.net, cast(fx.Node, node.args[1]).all_input_nodes[0])
+        ranged = weight
+        if mask is not None:
+            ranged = self._timed("pruning", self._prune, node, quantizer, weight, mask)
+        method, notes = self._timed("weight ranges", range_weight, quantizer, ranged, self.config)
         self.notes += notes
         self.done.add(quantizer)
         if self._rounds_with_data(node, quantizer):
@@ -129,7 +150,12 @@ class LayerPass:
         config = self.config
         rows = weight.detach().double().flatten(1)
         gram = self._gram(node, quantizer)
-        target = rows if config.target == "float" else weight_target(rows, gram).weights
+        keep = None
+        if quantizer in self.solved:
+            target = self.solved[quantizer].double().flatten(1)
+            keep = self.kept[quantizer].flatten(1)
+        else:
+            target = rows if config.target == "float" else weight_target(rows, gram).weights
         scale = quantizer.scale_now().detach()
         grid = level_grid(
             quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale
@@ -142,6 +168,7 @@ class LayerPass:
                 config.rounding,
                 refine=config.refine == "flips",
                 act_order=config.act_order,
+                keep=keep,
                 name=quantizer.name,
             )
         except RoundingError as error:
@@ -152,6 +179,23 @@ class LayerPass:
         used = [f"{name} {count}" for name, count in found.chosen.items() if count]
         named = config.rounding if len(found.chosen) == 1 else f"best_of ({', '.join(used)})"
         return named + (" + flips" if config.refine == "flips" else "")
+
+    @torch.no_grad()
+    def _prune(self, node: fx.Node, quantizer: FakeQuantizer, weight: Tensor, mask: NMMask) -> Tensor:
+        """Choose the survivors by what their inputs are, solve them anew; the survivors alone."""
+        solved = weight.detach().clone()
+        if self._obstacle(self._layer(node)):
+            mask.update(weight)
+        else:
+            gram = self._gram(node, quantizer)
+            rows = weight.detach().double().flatten(1)
+            mask.update(importance(rows, gram.a).reshape(weight.shape))
+            keep = mask.mask.flatten(1)
+            solved = masked_target(rows, gram, keep).reshape(weight.shape).to(weight.dtype)
+        solved = torch.where(mask.mask, solved, 0.0)
+        self.solved[quantizer], self.kept[quantizer] = solved, mask.mask.clone()
+        self._parameter(quantizer).copy_(solved)
+        return mask.survivors(solved)
 
     def _gram(self, node: fx.Node, quantizer: FakeQuantizer) -> Gram:
         layer = self._layer(node)

@@ -6,6 +6,7 @@ The order of steps is that of section 1 of `ptq.md`; each step is a function tha
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,14 +15,16 @@ import torch
 from torch import Tensor, fx
 
 from bitjoule.network import Network
+from bitjoule.network.statistics import edge_statistics
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.train.ptq.check import batched, check_network, gathered, image_shape
-from bitjoule.train.ptq.config import Preset, PtqConfig, preset_config
+from bitjoule.train.ptq.config import Preset, PtqConfig, PtqWarning, preset_config
 from bitjoule.train.ptq.datafree import quantize_without_data
 from bitjoule.train.ptq.fisher import importance_of, output_gradients
 from bitjoule.train.ptq.layerwise import LayerPass
+from bitjoule.train.ptq.memory import halving
 from bitjoule.train.ptq.place import placed
-from bitjoule.train.ptq.prepare import prepared
+from bitjoule.train.ptq.prepare import prepared, pruned_scheme
 from bitjoule.train.ptq.reconstruct import Learning, reconstruct
 from bitjoule.train.ptq.report import QuantizationReport, QuantizedNetwork
 from bitjoule.train.ptq.synthetic import synthetic_images
@@ -66,7 +69,7 @@ def ptq(
     'UINT8'
     """
     settings = preset_config(preset) if config is None else config
-    parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
+    parsed = pruned_scheme(parse_scheme(scheme) if isinstance(scheme, str) else scheme, settings)
     say = progress or (lambda _text: None)
     clock = _Clock()
     with clock("check"):
@@ -79,26 +82,18 @@ def ptq(
     with clock("graph"):
         say("folding batch norm")
         plain = prepared(net, parsed, settings)
-        quantized = placed(
-            plain,
-            parsed,
-            asymmetric_below_bits=settings.asymmetric_below_bits,
-            image_signed=images is None or bool((images < 0).any()),
-            per_tensor=settings.per_tensor,
-        )
+        signed = images is None or bool((images < 0).any())
+        quantized = _placed(plain, parsed, settings, signed)
     if images is None:
         with clock("ranges from statistics"):
             rows, notes = quantize_without_data(plain, quantized, settings)
     else:
-        quantized = quantized.to(memory_format=torch.channels_last)
-        trace = Trace(quantized, batched(images, settings.batch_size))
-        work = LayerPass(trace, settings, seed, len(images))
-        with clock("float results"), torch.no_grad():
-            fisher = settings.reconstruct != "none" and settings.reconstruct_loss == "fisher"
-            outputs = [plain(batch) for batch in trace.images] if fisher else []
-        run(work, outputs, say)
+        quantized, work = _calibrated(plain, quantized, images, parsed, settings, seed, say)
         rows, notes = work.rows, work.notes
         clock.seconds |= work.seconds
+        if calibration_images is not None and work.drift.warning:
+            warnings.warn(f"ptq: {work.drift.warning}", PtqWarning, stacklevel=2)
+            notes.append(work.drift.warning)
     with clock("biases"):
         round_biases(quantized)
     with clock("verify"):
@@ -139,6 +134,46 @@ def _images(
         ).images
 
 
+def _placed(plain: Network, scheme: Scheme, settings: PtqConfig, signed: bool) -> Network:
+    return placed(
+        plain,
+        scheme,
+        asymmetric_below_bits=settings.asymmetric_below_bits,
+        image_signed=signed,
+        per_tensor=settings.per_tensor,
+    )
+
+
+def _calibrated(
+    plain: Network,
+    quantized: Network,
+    images: Tensor,
+    scheme: Scheme,
+    settings: PtqConfig,
+    seed: int,
+    say: Callable[[str], object],
+) -> tuple[Network, LayerPass]:
+    """`quantized` after the pass over its graph, in smaller batches where memory ends; and the pass."""
+    fisher = settings.reconstruct != "none" and settings.reconstruct_loss == "fisher"
+    statistics = edge_statistics(plain)
+
+    def attempt(size: int) -> tuple[Network, LayerPass]:
+        net = quantized
+        if size != settings.batch_size:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PtqWarning)  # given at the first attempt
+                net = _placed(plain, scheme, settings, bool((images < 0).any()))
+        net = net.to(memory_format=torch.channels_last)
+        trace = Trace(net, batched(images, size))
+        work = LayerPass(trace, settings, seed, len(images), statistics=statistics)
+        with torch.no_grad():
+            outputs = [plain(batch) for batch in trace.images] if fisher else []
+        run(work, outputs, say)
+        return net, work
+
+    return halving(settings.batch_size, attempt, say)
+
+
 def _probe(net: Network, seed: int) -> Tensor:
     """Noise on which levels are counted where there are no images."""
     generator = torch.Generator().manual_seed(seed)
@@ -171,7 +206,15 @@ def run(work: LayerPass, outputs: list[Tensor], say: Callable[[str], object]) ->
             if config.reconstruct_loss == "fisher" and outputs:
                 gradients = output_gradients(trace, place - 1, outputs)
                 importance = None if gradients is None else importance_of(gradients)
-            result = reconstruct(trace, unit, work.readers, importance, learning_of(config), work.seed)
+            result = reconstruct(
+                trace,
+                unit,
+                work.readers,
+                importance,
+                learning_of(config),
+                work.seed,
+                {q: (weight, work.kept[q]) for q, weight in work.solved.items()},
+            )
             if result is not None:
                 work.reconstructed(unit, result)
             trace.forget(place - 1, set())

@@ -19,10 +19,12 @@ from bitjoule.quant import FakeQuantizer, QuantizerConfig, make_activation_quant
 from bitjoule.quant.calibration import activation_format
 from bitjoule.quant.choose import METHODS, natural_method
 from bitjoule.quant.config import Role
+from bitjoule.quant.pruning import insert_masks
 from bitjoule.scheme import Scheme
 from bitjoule.train.ptq.config import PtqError, PtqWarning
 from bitjoule.workload import Assignment, assign
 from bitjoule.workload.graph import Node
+from bitjoule.workload.sparsity import sparse_layers
 
 __all__ = ["frozen_config", "is_frozen", "placed", "with_biases"]
 
@@ -32,6 +34,8 @@ def placed(
 ) -> Network:
     """A new Network that reads every weight and activation through a quantizer of scale 1.
 
+    Weights that the scheme prunes pass a mask of their N greatest magnitudes first.
+
     Raises:
         PtqError: a Format that no quantizer can hold fixed, such as integer weights in groups.
     """
@@ -39,6 +43,7 @@ def placed(
     if per_tensor:
         weights = {n: _whole(tf) for n, tf in assignment.weights.items()}
         assignment = dataclasses.replace(assignment, weights=weights)
+    sparse = sparse_layers(net.graph, scheme) if scheme.prune is not None else None
     narrow = [name for name, tf in assignment.weights.items() if tf.format.bits == 1]
     narrow += [point.name for point in assignment.points if point.format.format.bits == 1]
     if narrow:
@@ -58,6 +63,8 @@ def placed(
         weight,
         lambda point: make_activation_quantizer(point, frozen_config(point.format, "activation", point.name)),
     )
+    if sparse is not None:
+        quantized = insert_masks(quantized, sparse)
     return quantized.eval()
 
 

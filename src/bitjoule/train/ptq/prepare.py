@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 from torch import nn
 
 from bitjoule.network import Network, fold_batch_norm
@@ -12,11 +15,13 @@ from bitjoule.scheme import Scheme
 from bitjoule.train.ptq.config import PtqConfig, PtqError
 from bitjoule.train.ptq.place import with_biases
 from bitjoule.workload import assign
+from bitjoule.workload.sparsity import parse_sparsity
 
-__all__ = ["gains_from_equalization", "prepared", "uneven"]
+__all__ = ["gains_from_equalization", "prepared", "pruned_scheme", "uneven"]
 
 _NARROW_BITS = 6
 _UNEVEN = 32.0
+_BLOCKS = re.compile(r"[0-9]+:[0-9]+")
 
 
 def prepared(net: Network, scheme: Scheme, config: PtqConfig) -> Network:
@@ -72,8 +77,24 @@ def uneven(net: Network) -> bool:
     return False
 
 
+def pruned_scheme(scheme: Scheme, config: PtqConfig) -> Scheme:
+    """`scheme` with the N:M pruning that `config` asks for.
+
+    >>> from bitjoule.scheme import parse_scheme
+    >>> str(pruned_scheme(parse_scheme("w4a4"), PtqConfig(prune="2:4")))
+    'w4a4[prune=2:4]'
+    """
+    if config.prune is None or _BLOCKS.fullmatch(config.prune) is None:
+        return scheme
+    try:
+        rule = parse_sparsity(config.prune)
+    except ValueError as error:
+        raise PtqError(f"ptq: prune: {error}") from None
+    return dataclasses.replace(scheme, prune=(rule.kept, rule.block))
+
+
 def _pruned(net: Network, rule: str | None) -> Network:
-    if rule is None:
+    if rule is None or _BLOCKS.fullmatch(rule):
         return net
     kind, colon, share = rule.partition(":")
     if kind == "channels" and colon:
@@ -85,6 +106,5 @@ def _pruned(net: Network, rule: str | None) -> Network:
             raise PtqError(f"ptq: prune=channels:SHARE takes a share such as 0.3, not {share!r}") from None
         return prune_channels(net, ratio).eval()
     raise PtqError(
-        f"ptq: prune must be none or channels:0.3, not {rule!r}; weights in groups of N:M are part of a "
-        "scheme and are pruned in training: bitjoule train --scheme 'w4a4[prune=2:4]'"
+        f"ptq: prune must be none, N:M such as 2:4 (of every 4 weights 2 stay) or channels:0.3, not {rule!r}"
     )

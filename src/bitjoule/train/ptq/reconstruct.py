@@ -8,6 +8,7 @@ gradient of the divergence of the network's output at that place.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -54,7 +55,7 @@ class Reconstruction:
 class _SoftWeight:
     """Weights between two levels, by one variable each; starts at the float weights."""
 
-    def __init__(self, quantizer: FakeQuantizer, weight: Tensor) -> None:
+    def __init__(self, quantizer: FakeQuantizer, weight: Tensor, keep: Tensor | None) -> None:
         self.quantizer = quantizer
         rows = weight.detach().double().movedim(quantizer.axis, 0)
         self.moved = rows.shape
@@ -65,6 +66,9 @@ class _SoftWeight:
         )
         low, high = self.grid.around(rows)
         u = rows / self.grid.scale
+        if keep is not None:
+            held = keep.movedim(quantizer.axis, 0).flatten(1)
+            low, high = torch.where(held, low, 0.0), torch.where(held, high, 0.0)
         gap = high - low
         fraction = torch.where(gap > 0, (u - low) / gap.clamp_min(1e-30), 0.5).clamp(0, 1)
         self.low, self.high = low, high
@@ -117,7 +121,13 @@ class _Step:
 class _Unit:
     """One unit as a function of its inputs, with what it learns."""
 
-    def __init__(self, trace: Trace, nodes: list[fx.Node], readers: dict[fx.Node, FakeQuantizer]) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        nodes: list[fx.Node],
+        readers: dict[fx.Node, FakeQuantizer],
+        pruned: Mapping[FakeQuantizer, tuple[Tensor, Tensor]],
+    ) -> None:
         nodes = [node for node in nodes if node.op != "placeholder"]
         self.trace, self.nodes = trace, nodes
         inside = set(nodes)
@@ -148,7 +158,8 @@ class _Unit:
             source = cast(fx.Node, node.args[1])
             weight = cast(Tensor, trace.float_value(source))
             if is_frozen(reader) and reader.parameter is not None:
-                self.weights[source] = _SoftWeight(reader, weight)
+                start, keep = pruned.get(reader, (weight, None))
+                self.weights[source] = _SoftWeight(reader, start, keep)
             bias = node.args[2] if len(node.args) > 2 else None
             if isinstance(bias, fx.Node) and bias.op == "get_attr":
                 self.biases[bias] = nn.Parameter(cast(Tensor, trace.value_now(bias)).detach().clone())
@@ -221,13 +232,15 @@ def reconstruct(
     importance: Tensor | None,
     learning: Learning,
     seed: int,
+    pruned: Mapping[FakeQuantizer, tuple[Tensor, Tensor]] | None = None,
 ) -> Reconstruction | None:
     """Learn one unit whose inputs and float result are still in `trace`; sets weights, biases and steps.
 
-    `importance`: (abs(g) + 1)^2 of every value of the result, or None. None is returned where nothing can be
+    `importance`: (abs(g) + 1)^2 of every value of the result, or None. `pruned`: weights to start from and
+    their mask, of quantizers behind one. None is returned where nothing can be
     learned: the result is no single tensor.
     """
-    unit = _Unit(trace, nodes, readers)
+    unit = _Unit(trace, nodes, readers, pruned or {})
     plain = [torch.cat(trace.original[node]) for node in unit.inputs if _tensors(trace, node)]
     seen = [torch.cat(trace.quantized[node]) for node in unit.inputs if _tensors(trace, node)]
     if not unit.weights or len(plain) != len(unit.inputs) or not _tensors(trace, unit.output):

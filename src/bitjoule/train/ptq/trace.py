@@ -14,9 +14,10 @@ from torch import Tensor, fx
 from bitjoule.network import Network
 from bitjoule.network.surgery import QUANTIZERS
 from bitjoule.quant import FakeQuantizer
-from bitjoule.quant.pruning import parameter_node
+from bitjoule.quant.pruning import NMMask, parameter_node
+from bitjoule.train.ptq.memory import OutOfMemory, is_out_of_memory
 
-__all__ = ["Batches", "Trace", "run_node", "weight_readers"]
+__all__ = ["Batches", "Trace", "mask_at", "quantizer_of", "run_node", "weight_readers"]
 
 Batches = list[Any]
 """One activation of all images, batch by batch."""
@@ -55,6 +56,14 @@ def quantizer_of(net: Network, node: fx.Node) -> FakeQuantizer | None:
         return None
     module = net.module.get_submodule(str(node.target))
     return module if isinstance(module, FakeQuantizer) else None
+
+
+def mask_at(net: Network, node: fx.Node) -> NMMask | None:
+    """The mask of weights that a node calls, or None."""
+    if node.op != "call_module" or not str(node.target).startswith(f"{QUANTIZERS}."):
+        return None
+    module = net.module.get_submodule(str(node.target))
+    return module if isinstance(module, NMMask) else None
 
 
 class Trace:
@@ -98,7 +107,7 @@ class Trace:
         """A value that depends on parameters alone, as in the float network."""
         if node.op == "get_attr":
             return self.start.get(str(node.target), _attribute(self.module, str(node.target)))
-        if quantizer_of(self.net, node) is not None:
+        if quantizer_of(self.net, node) is not None or mask_at(self.net, node) is not None:
             return self.float_value(node.all_input_nodes[0])
         args, kwargs = _fetched(node, self.float_value)
         return run_node(self.module, node, args, kwargs)
@@ -138,7 +147,13 @@ class Trace:
                 return fixed[source] if source in fixed else values[source][place]
 
             args, kwargs = _fetched(node, value)
-            results.append(run_node(self.module, node, args, kwargs))
+            try:
+                results.append(run_node(self.module, node, args, kwargs))
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                sources = [value(source) for source in node.all_input_nodes]
+                raise OutOfMemory(node.name, [x for x in sources if isinstance(x, Tensor)]) from error
         return results
 
     def forget(self, place: int, kept: set[fx.Node]) -> None:

@@ -1,7 +1,8 @@
 """Units of reconstruction: runs of nodes between places where one activation alone is alive.
 
 A residual block has two activations alive from its fork to its add, so it is one unit; a plain layer is one
-with the activation after it (`ptq.md` section 4.4). A unit begins with the quantizer of what it reads.
+with the activation after it (`ptq.md` section 4.4). A unit begins with the quantizer of what it reads. A unit
+of more than 8 layers is cut before the ninth.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from bitjoule.train.ptq.trace import Trace, quantizer_of, weight_readers
 
 __all__ = ["units"]
 
+_MOST_LAYERS = 8
+
 
 def units(trace: Trace) -> list[list[fx.Node]]:
     """The nodes of a network in order, cut into units with at least one weight layer each.
@@ -20,14 +23,15 @@ def units(trace: Trace) -> list[list[fx.Node]]:
     """
     readers = weight_readers(trace.net)
     found: list[list[fx.Node]] = [[]]
-    has_layer = False
+    layers = 0
     for place, node in enumerate(trace.order):
         begins = quantizer_of(trace.net, node) is not None or node in readers
-        if has_layer and begins and len(trace.live_after(place - 1)) == 1:
+        alone = begins and layers > 0 and len(trace.live_after(place - 1)) == 1
+        if alone or (layers == _MOST_LAYERS and begins):
             found.append([])
-            has_layer = False
+            layers = 0
         found[-1].append(node)
-        has_layer = has_layer or node in readers
-    if not has_layer and len(found) > 1:
+        layers += node in readers
+    if not layers and len(found) > 1:
         found[-2] += found.pop()
     return found
