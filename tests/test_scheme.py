@@ -100,6 +100,11 @@ def test_hpr_that_equals_sp() -> None:
     ("text", "message"),
     [
         ("w4a4x", "unknown scheme 'w4a4x', did you mean 'w4a4'?"),
+        ("wpot4a8", "unknown scheme 'wpot4a8', did you mean 'wPOT4a8'? formats stand in capitals"),
+        (
+            "w1a1[first=same]+rprelu",
+            "unknown scheme 'w1a1[first=same]+rprelu': repairs stand before options, w1a1+rprelu[first=same]",
+        ),
         ("int0", "scheme 'int0': weights take 1 to 16 bits, not 0"),
         ("w4a17", "scheme 'w4a17': activations take 1 to 16 bits, not 17"),
         (

@@ -114,7 +114,7 @@ def test_formats_the_core_does_not_have(text: str | None, name: str) -> None:
         operands_of(wide)
     assert str(caught.value) == (
         f"conv1 has {name} weights, the core multiplies BIPOLAR, TERNARY and integers up to 8 bits; "
-        "choose a scheme of at most 8 bits for this layer, or hardware with a wider multiplier"
+        "choose a scheme of these formats for this layer, or hardware that multiplies others"
     )
     assert caught.value.layer == "conv1" and caught.value.remedy.startswith("choose a scheme")
 

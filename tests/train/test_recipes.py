@@ -181,3 +181,8 @@ def test_from_scratch_a_quantized_network_takes_the_rate_of_a_float_one():
 def test_recipes_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         PRESETS["smoke"].epochs = 2
+
+
+def test_epochs_of_a_text_are_refused() -> None:
+    with pytest.raises(RecipeError, match="recipe: epochs must be a number, not '2'"):
+        scheme_recipe(parse_scheme("w4a4"), "2")  # type: ignore[arg-type]

@@ -41,11 +41,17 @@ def formats_list(
         columns = {"format": "left", "bits": "right", "kind": "left", "levels": "right", "min": "right",
                    "max": "right", "multiplier": "left", "terms": "right"}  # fmt: skip
         rows: list[tuple[object, ...]] = [
-            (f["name"], f["bits"], f["kind"], "-" if f["levels"] is None else f["levels"], f["min"], f["max"],
+            (f["name"], f["bits"], f["kind"], "-" if f["levels"] is None else f["levels"],
+             _short(f["min"]), _short(f["max"]),
              f["traits"]["multiplier"], f["traits"]["max_terms"] or "-")
             for f in described
         ]  # fmt: skip
         print_table("number formats", columns, rows, no_color=no_color)
+
+
+def _short(number: float) -> str:
+    """An integer whole, another number in few digits."""
+    return str(number) if isinstance(number, int) else f"{number:.6g}"
 
 
 @formats_app.command("show")
@@ -79,6 +85,7 @@ def _draw(format_: Format, *, no_color: bool) -> None:
 
     if format_.kind == "vector":
         print("levels: none of its own; what an entry can be depends on its row (`formats compare`)")
+        print("bits and max_terms are those of a dense word; what rows take on average: `formats compare`")
         return
     rows = level_rows(format_)
     if not rows:
@@ -88,6 +95,7 @@ def _draw(format_: Format, *, no_color: bool) -> None:
     print()
     for line in number_line(format_):
         print(line)
+    print("| one level, 2 to 9 that many, # more, - none")
     if len(rows) <= TABLE_ROWS:
         columns = {"code": "right", "level": "right", "of the largest": "right", "terms": "left"}
         cells: list[tuple[object, ...]] = [

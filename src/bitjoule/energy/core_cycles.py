@@ -65,7 +65,7 @@ def operands_of(layer: Layer) -> Operands:
             raise Infeasible(
                 layer.name,
                 f"has {name} {operand}, the core multiplies BIPOLAR, TERNARY and integers up to 8 bits",
-                "choose a scheme of at most 8 bits for this layer, or hardware with a wider multiplier",
+                "choose a scheme of these formats for this layer, or hardware that multiplies others",
             )
         names.append(name)
         widths.append(width)

@@ -493,7 +493,17 @@ def _scale_free(token: str) -> bool:
     return format_.kind in ("float", "block") or format_.fixed_scale is not None
 
 
+def _usable(token: str) -> bool:
+    return token.isdigit() or _known_format(token)
+
+
 def _unknown(text: str) -> str:
+    if lower := re.fullmatch(r"w([a-z0-9_.]+?)a([a-z0-9_.]+)", text):
+        name = f"w{lower[1].upper()}a{lower[2].upper()}"
+        if name != text and (pair := _pair(name)) and all(map(_usable, (pair.weight, pair.activation))):
+            return f"unknown scheme {text!r}, did you mean {name!r}? formats stand in capitals"
+    if late := re.fullmatch(r"([^\[{+]+)([\[{].*[\]}])((?:\+[^\[\]{}]+)+)", text):
+        return f"unknown scheme {text!r}: repairs stand before options, {late[1]}{late[3]}{late[2]}"
     near = difflib.get_close_matches(text.lower(), KNOWN_NAMES, n=1, cutoff=0.6)
     mend = f", did you mean {near[0]!r}?" if near else f"; examples: {EXAMPLES}"
     return f"unknown scheme {text!r}{mend}"

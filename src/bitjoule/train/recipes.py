@@ -70,6 +70,8 @@ def scheme_recipe(scheme: Scheme, epochs: float, *, scratch: bool = False) -> Re
     >>> scheme_recipe(parse_scheme("w4a4"), 3).lr
     0.05
     """
+    if isinstance(epochs, bool) or not isinstance(epochs, int | float):
+        raise RecipeError(f"recipe: epochs must be a number, not {epochs!r}")
     if scheme.is_float32:
         found = PRESETS["float_default"]
     elif scheme.precision.weight.startswith("MOONS"):

@@ -156,7 +156,9 @@ def open_records(
         train, test = read_digits()
         return train, test, 10, digits_records(train, test), "scikit-learn digits, 8x8, embedded"
     if root is None:
-        raise DataError(f"data kind {kind!r} needs root=, the folder that holds its files")
+        raise DataError(
+            f"data kind {kind!r} needs root= (`--root` of `bitjoule train`), the folder that holds its files"
+        )
     source = find_source(kind, Path(root))
     coding = ", JPEG-coded" if source.train.lossy or source.test.lossy else ""
     title = f"{kind} from {source.root.resolve().name}/ ({source.title}{coding})"
