@@ -271,6 +271,8 @@ def test_reading_needs_only_the_directory(write_study: WriteStudy) -> None:
     assert comparison.median == pytest.approx(1.0)
     assert str(comparison).startswith("w4a4 over w2a2: up to 1.00x less energy (at ")
     assert study.compare("w4a4", "w2a2", attained=True).max == pytest.approx(1.0)
+    with pytest.raises(ValueError, match=r"no family 'W4A4' in toy\.study, did you mean 'w4a4'\?; families"):
+        study.compare("W4A4", "w2a2")
     with pytest.raises(ValueError, match=r"no family 'int9' in toy\.study; families: w2a2, w4a4"):
         study.compare("w4a4", "int9")
     with pytest.raises(ValueError, match=r"no hardware 'eyeriss' in toy\.study; hardware: toy"):

@@ -54,7 +54,8 @@ class RunEstimate:
         each = f"{1e3 * self.seconds_per_image:.2f} ms an image, from {TIMED_EPOCHS} timed epochs"
         return (
             f"{self.name}: {self.stored} stored, at most {self.to_train} to train and {self.parents} float "
-            f"parent{'s' * (self.parents != 1)}, about {time_text(self.seconds)} on {self.workers} idle workers ({each})"
+            f"parent{'s' * (self.parents != 1)}, about {time_text(self.seconds)} "
+            f"on {self.workers} idle workers ({each})"
         )
 
 
@@ -160,8 +161,8 @@ def _about(study: OpenStudy, size: str) -> dict[str, str]:
         "Size": size,
         "Network": f"{file.network.name}, width {', '.join(map(str, getattr(file.space, 'widths', ())))}",
         "Data": f"{card.get('name', file.data.kind)}{lossy}",
-        "Training": f"{budget.epochs:g} epochs from random weights, teachers {parent.epochs if parent else 0:g}, "
-        f"{file.accuracy.seeds_search} seeds",
+        "Training": f"{budget.epochs:g} epochs from random weights, "
+        f"teachers {parent.epochs if parent else 0:g}, {file.accuracy.seeds_search} seeds",
         "Hardware": ", ".join(study.hardware_names),
     }
 

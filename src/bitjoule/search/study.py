@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
+from bitjoule.scheme import SchemeError, parse_scheme
 from bitjoule.search.accuracy_key import AccuracyKeys
 from bitjoule.search.disk import room_needed
 from bitjoule.search.dry_run import DryRun, mappings_left, planned
@@ -442,7 +443,9 @@ class Study:
         for name in names:
             if name not in known:
                 listed = ", ".join(known) or "none"
-                raise ValueError(f"no family {name!r} in {self.path.name}; families: {listed}")
+                printed = _printed_name(name)
+                mend = f", did you mean {printed!r}?" if printed in known else ""
+                raise ValueError(f"no family {name!r} in {self.path.name}{mend}; families: {listed}")
 
     def _check_families(self, trials: Sequence[Trial], hardware: str, *names: str) -> None:
         self._check_known(trials, *names)
@@ -483,3 +486,11 @@ def _content_hash(hardware: str) -> str:
 
 def _ignore(event: ProgressEvent) -> None:
     """Nobody watches."""
+
+
+def _printed_name(name: str) -> str:
+    """The name that the scheme `name` prints, or `name` where it is none: repairs stand in one order."""
+    try:
+        return str(parse_scheme(name))
+    except SchemeError:
+        return name
