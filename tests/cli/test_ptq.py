@@ -42,6 +42,12 @@ def test_within_a_budget(weights: Path) -> None:
     found = bitjoule(*arguments, "--budget-uj", f"{budget:.9f}", "--hardware", "moons-4mb")
     document = json.loads(found.stdout)
     assert document["energy_uj"] <= budget * (1 + 1e-9) and document["solver"] == "proven"
+    assert -1 <= document["kendall_tau"] <= 1 and document["kendall_points"] == len(document["front"]) >= 3
+    energies = [row["energy_uj"] for row in document["front"]]
+    assert (
+        energies == sorted(energies)
+        and document["front"][0]["real_loss"] > document["front"][-1]["real_loss"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import typer
 
 from bitjoule.cli.network_argument import parse_settings
 from bitjoule.cli.output import JsonOption, QuietOption, VerboseOption, print_json, print_table, speaking
+from bitjoule.cli.ptq_budget import Wanted, measured, within_budget
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bitjoule.network import Network
-    from bitjoule.train.ptq import PtqConfig
     from bitjoule.train.ptq.sensitivity import Sensitivities
     from bitjoule.zoo import Dataset
 
@@ -49,6 +49,14 @@ def ptq(
     sensitivity: Annotated[
         str | None, typer.Option(help="Measure each tensor alone: kl, loss, accuracy_drop, sqnr ...")
     ] = None,
+    compare: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="With --budget-uj: networks along the front, rounded to nearest, whose real losses are "
+            "compared with the predicted ones (Kendall's tau); 0: none.",
+        ),
+    ] = 4,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Test accuracy before and after.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of images, synthetic images and learning.")] = 0,
     output: Annotated[
@@ -79,12 +87,19 @@ def ptq(
         found: Sensitivities | None = None
         more: dict[str, Any] = {"data": data, "network": network}
         if budget_uj is not None and hardware is not None:
-            scheme, found, predicted = _within_budget(
-                net, calibration, dataset, scheme, budget_uj, hardware, sensitivity or "kl", config, seed, say
+            scheme, found, predicted = within_budget(
+                net,
+                calibration,
+                dataset,
+                scheme,
+                Wanted(budget_uj, hardware, sensitivity or "kl", compare),
+                config,
+                seed,
+                say,
             )
             more |= predicted
         elif sensitivity is not None:
-            found = _sensitivities(net, calibration, dataset, scheme, sensitivity, config, seed, say)
+            found = measured(net, calibration, dataset, scheme, sensitivity, config, seed, say)
         result = quantize(
             net,
             calibration,
@@ -104,6 +119,10 @@ def ptq(
             print_json("ptq", {**more, **report.to_json(), "output": None if output is None else str(output)})
             return
         _print(result, found)
+        if "kendall_tau" in more:
+            tau, points = more["kendall_tau"], more["kendall_points"]
+            shown = "not defined" if tau is None else f"{tau:.2f}"
+            print(f"predicted and real loss of {points} networks along the front: Kendall tau {shown}")
 
 
 def _print(result: Any, found: Sensitivities | None) -> None:
@@ -186,82 +205,3 @@ def _evaluator(dataset: Dataset) -> Any:
     from bitjoule.train.accuracy import measure
 
     return lambda net: measure(net, dataset.test, dataset.preprocessing).fraction
-
-
-def _sensitivities(
-    net: Network,
-    calibration: Tensor | None,
-    dataset: Dataset,
-    scheme: str,
-    kind: str,
-    config: PtqConfig,
-    seed: int,
-    say: Any,
-    choices: tuple[str, ...] = ("2", "3", "4", "5", "6", "7", "8"),
-) -> Sensitivities:
-    import torch
-
-    from bitjoule import zoo
-    from bitjoule.train.ptq.config import PtqError
-    from bitjoule.train.ptq.sensitivity import sensitivities
-
-    if calibration is None:
-        raise PtqError("ptq: sensitivities need images; take another preset than data-free")
-    labels = None
-    images = calibration
-    if kind in ("loss", "accuracy_drop"):
-        images, labels = next(iter(zoo.batches(dataset.train, 256, preprocessing=dataset.preprocessing)))
-        labels = torch.as_tensor(labels)
-    return sensitivities(
-        net,
-        images,
-        weights=choices,
-        activations=choices,
-        kind=kind,  # type: ignore[arg-type]  # an unknown one is refused there
-        scheme=scheme,
-        labels=labels,
-        config=config,
-        seed=seed,
-        progress=say,
-    )
-
-
-def _within_budget(
-    net: Network,
-    calibration: Tensor | None,
-    dataset: Dataset,
-    scheme: str,
-    budget_uj: float,
-    hardware: str,
-    kind: str,
-    config: PtqConfig,
-    seed: int,
-    say: Any,
-) -> tuple[str, Sensitivities, dict[str, Any]]:
-    """Sensitivities, the energies of every layer, the exact programme: the scheme of least predicted loss."""
-    from bitjoule import hardware as hardware_room
-    from bitjoule.network import fold_batch_norm
-    from bitjoule.search.programme import Budget, solve
-    from bitjoule.search.programme_energy import energy_table
-    from bitjoule.search.programme_genes import network_genes
-
-    described = hardware_room.load(hardware)
-    graph = fold_batch_norm(net).graph
-    found = _sensitivities(net, calibration, dataset, scheme, kind, config, seed, say)
-    if say is not None:
-        say("energies of every layer at every width")
-    table = energy_table(network_genes(graph, scheme), described)
-    programme = table.programme(found.of("weight"), found.of("activation"))
-    answer = solve(programme, Budget(energy_pj=budget_uj * 1e6))
-    chosen = str(table.genes.scheme_of(answer.assignment))
-    if say is not None:
-        say(f"{answer.status}: {answer.energy_uj:.3f} uJ, predicted {kind} {answer.loss:.4g}: {chosen}")
-    predicted = {
-        "budget_uj": budget_uj,
-        "hardware": described.name,
-        "energy_uj": answer.energy_uj,
-        "predicted_loss": answer.loss,
-        "sensitivity": kind,
-        "solver": answer.status,
-    }
-    return chosen, found, predicted

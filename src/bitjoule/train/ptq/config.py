@@ -48,6 +48,8 @@ class PtqConfig:
         columns by falling input energy; then single and double flips.
     rounding_up_to_bits
         weights of more bits are rounded to nearest.
+    budget_terms, iso_terms
+        of SVA weights: terms of the whole network, or as many as an integer Format such as INT4 spends.
     columns, sample
         inputs of a layer from which its rounding is found (or four times its weights per output, if that is
         more); values of an activation from which its range is found.
@@ -78,6 +80,8 @@ class PtqConfig:
     act_order: bool = True
     refine: Literal["none", "flips"] = "none"
     rounding_up_to_bits: int = 16
+    budget_terms: int = 0
+    iso_terms: str = ""
     columns: int = 65536
     sample: int = 1 << 20
     reconstruct: Literal["none", "block"] = "none"
@@ -126,6 +130,7 @@ _BOUNDS = (
     ("drop", 0, 1),
     ("iterations", 1, 10**7),
     ("rounding_up_to_bits", 0, 16),
+    ("budget_terms", 0, 10**12),
     ("columns", 1, 10**9),
     ("sample", 1, 10**9),
     ("reconstruct_up_to_bits", 0, 16),

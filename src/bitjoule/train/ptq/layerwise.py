@@ -21,6 +21,7 @@ from bitjoule.quant.pruning import NMMask
 from bitjoule.quant.rounding import Gram, GramAccumulator, RoundingError, Window, level_grid, round_layer
 from bitjoule.quant.rounding.masked_target import importance, masked_target
 from bitjoule.quant.rounding.target import weight_target
+from bitjoule.quant.sva import SvaQuantizer
 from bitjoule.train.ptq.config import PtqConfig
 from bitjoule.train.ptq.drift import Drift
 from bitjoule.train.ptq.place import is_frozen
@@ -28,6 +29,7 @@ from bitjoule.train.ptq.ranges import range_activation, range_weight
 from bitjoule.train.ptq.reconstruct import Reconstruction
 from bitjoule.train.ptq.report import TensorRow, activation_row, sqnr_db, weight_row
 from bitjoule.train.ptq.trace import Batches, Trace, mask_at, quantizer_of, weight_readers
+from bitjoule.train.ptq.vectors import TermBudget, hold
 from bitjoule.workload.graph import Node
 
 __all__ = ["LayerPass", "channel_axis"]
@@ -57,6 +59,7 @@ class LayerPass:
     kept: dict[FakeQuantizer, Tensor] = field(default_factory=dict)
     statistics: Mapping[str, EdgeStatistics] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
+    budget: TermBudget = field(default_factory=TermBudget)
 
     def __post_init__(self) -> None:
         net = self.trace.net
@@ -116,7 +119,10 @@ class LayerPass:
         method, notes = self._timed("weight ranges", range_weight, quantizer, ranged, self.config)
         self.notes += notes
         self.done.add(quantizer)
-        if self._rounds_with_data(node, quantizer):
+        if isinstance(quantizer, SvaQuantizer) and self._approximates(quantizer):
+            self._timed("rounding", self._approximate, node, quantizer, weight)
+            method = f"{method}, towards w*"
+        elif self._rounds_with_data(node, quantizer):
             method = f"{method}, {self._timed('rounding', self._round, node, quantizer, weight)}"
         with torch.no_grad():
             rounded = quantizer(self.trace.value_now(cast(fx.Node, node.args[1]).all_input_nodes[0]))
@@ -136,6 +142,23 @@ class LayerPass:
         if obstacle:
             self.notes.append(f"{quantizer.name}: rounded to nearest: {obstacle}")
         return not obstacle
+
+    def _approximates(self, quantizer: SvaQuantizer) -> bool:
+        budgeted = quantizer in self.budget.terms
+        return quantizer.parameter is not None and (budgeted or self.config.rounding != "nearest")
+
+    def _approximate(self, node: fx.Node, quantizer: SvaQuantizer, weight: Tensor) -> None:
+        rows = weight.detach().double().flatten(1)
+        gram = self._gram(node, quantizer)
+        target = rows if self.config.target == "float" else weight_target(rows, gram).weights
+        hold(quantizer, self._parameter(quantizer), target, gram, self.budget.terms.get(quantizer))
+
+    def squares(self, node: fx.Node, quantizer: FakeQuantizer) -> Tensor:
+        """Mean squares (rows, n) of what the weights of a layer are multiplied with; it must have run."""
+        gram = self._gram(node, quantizer, plainly=True)
+        weight = cast(Tensor, self.trace.float_value(cast(fx.Node, node.args[1])))
+        diagonal = gram.a.diagonal(dim1=1, dim2=2)
+        return diagonal.repeat_interleave(len(weight) // len(diagonal), 0)
 
     @staticmethod
     def _obstacle(layer: Node) -> str:
@@ -197,13 +220,14 @@ class LayerPass:
         self._parameter(quantizer).copy_(solved)
         return mask.survivors(solved)
 
-    def _gram(self, node: fx.Node, quantizer: FakeQuantizer) -> Gram:
+    def _gram(self, node: fx.Node, quantizer: FakeQuantizer, plainly: bool = False) -> Gram:
         layer = self._layer(node)
         window = _window(layer)
         accumulator = GramAccumulator(window, images=self.count, seed=self.seed, least=self.config.columns)
         source = cast(fx.Node, node.args[0])
-        original, quantized = self.trace.original[source], self.trace.quantized[source]
-        aim = self.config.target == "quantized" and quantizer not in self.shared
+        original = self.trace.original[source]
+        quantized = original if plainly else self.trace.quantized[source]
+        aim = self.config.target == "quantized" and quantizer not in self.shared and not plainly
         for x, seen in zip(original, quantized, strict=True):
             read, plain = (seen, x) if aim else (x, None)
             if layer.op == "conv" and read.dim() == 3:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor, fx
 
 from bitjoule.network import Network
 from bitjoule.network.statistics import edge_statistics
+from bitjoule.quant import FakeQuantizer
+from bitjoule.quant.sva import SvaQuantizer
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.train.ptq.check import batched, check_network, gathered, image_shape
 from bitjoule.train.ptq.config import Preset, PtqConfig, PtqWarning, preset_config
@@ -30,9 +32,12 @@ from bitjoule.train.ptq.report import QuantizationReport, QuantizedNetwork
 from bitjoule.train.ptq.synthetic import synthetic_images
 from bitjoule.train.ptq.trace import Trace
 from bitjoule.train.ptq.units import units
+from bitjoule.train.ptq.vectors import TermBudget, spread
 from bitjoule.train.ptq.verify import round_biases, verify_widths
 
 __all__ = ["ptq"]
+
+_BUDGET_IMAGES = 128
 
 
 def ptq(
@@ -166,12 +171,33 @@ def _calibrated(
         net = net.to(memory_format=torch.channels_last)
         trace = Trace(net, batched(images, size))
         work = LayerPass(trace, settings, seed, len(images), statistics=statistics)
+        work.budget = _terms(net, images[:_BUDGET_IMAGES], settings, seed)
+        work.notes += [work.budget.note] if work.budget.note else []
         with torch.no_grad():
             outputs = [plain(batch) for batch in trace.images] if fisher else []
         run(work, outputs, say)
         return net, work
 
     return halving(settings.batch_size, attempt, say)
+
+
+@torch.no_grad()
+def _terms(net: Network, images: Tensor, settings: PtqConfig, seed: int) -> TermBudget:
+    """Terms of SVA weights under a budget, errors weighted by what the float network feeds them."""
+    if not settings.budget_terms and not settings.iso_terms:
+        return TermBudget()
+    trace = Trace(net, batched(images, settings.batch_size))
+    work = LayerPass(trace, settings, seed, len(images))
+    weights: dict[FakeQuantizer, Tensor] = {}
+    squares: dict[FakeQuantizer, Tensor] = {}
+    for place, node in enumerate(trace.order):
+        trace.run_float(node)
+        quantizer = work.readers.get(node)
+        if isinstance(quantizer, SvaQuantizer) and quantizer not in weights:
+            weights[quantizer] = trace.float_value(cast(fx.Node, node.args[1])).flatten(1)
+            squares[quantizer] = work.squares(node, quantizer)
+        trace.forget(place, set())
+    return spread(weights, squares, settings)
 
 
 def _probe(net: Network, seed: int) -> Tensor:

@@ -28,7 +28,7 @@ from bitjoule.train.ptq.ranges import range_activation, range_weight
 from bitjoule.train.ptq.trace import Trace, quantizer_of, run_node, weight_readers
 from bitjoule.workload.assign import QuantPoint
 
-__all__ = ["Kind", "Sensitivities", "Sensitivity", "divergence", "sensitivities"]
+__all__ = ["Kind", "Sensitivities", "Sensitivity", "compared", "divergence", "sensitivities"]
 
 Kind = Literal["kl", "loss", "accuracy_drop", "sqnr", "hessian", "fisher"]
 KINDS = get_args(Kind)
@@ -206,7 +206,7 @@ class _Probe:
                 found = [changed.get(n, values[n]) for n in output]
                 role = "weight" if reader is not None else "activation"
                 key = (name.removesuffix(".weight") if reader is not None else name, role, token)
-                self.measured.setdefault(key, []).append(_compared(kind, logits, found, labels))
+                self.measured.setdefault(key, []).append(compared(kind, logits, found, labels))
 
     def _run(
         self, trace: Trace, node: fx.Node, values: dict[fx.Node, Any], changed: dict[fx.Node, Any]
@@ -243,8 +243,8 @@ def _behind(trace: Trace, start: fx.Node) -> list[fx.Node]:
     return found
 
 
-def _compared(kind: Kind, wanted: list[Any], found: list[Any], labels: Tensor | None) -> Tensor:
-    """One number per image, outputs summed."""
+def compared(kind: Kind, wanted: list[Any], found: list[Any], labels: Tensor | None) -> Tensor:
+    """How much worse `found` is than `wanted`: a number per image, outputs summed; not for curvatures."""
     total = torch.zeros(())
     for a, b in zip(wanted, found, strict=True):
         if kind == "kl":

@@ -1,0 +1,175 @@
+"""Mixed precision for `bitjoule ptq`: sensitivities, the exact programme, how well it foretells losses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bitjoule.network import Network
+    from bitjoule.search.programme_energy import EnergyTable
+    from bitjoule.train.ptq import PtqConfig
+    from bitjoule.train.ptq.sensitivity import Sensitivities
+    from bitjoule.zoo import Dataset
+
+__all__ = ["Wanted", "measured", "within_budget"]
+
+WIDTHS = ("2", "3", "4", "5", "6", "7", "8")
+
+Say = Callable[[str], object] | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Energy per inference on a machine, the kind of sensitivity, and how many networks to check it on."""
+
+    budget_uj: float
+    hardware: str
+    kind: str
+    compare: int
+
+
+def measured(
+    net: Network,
+    calibration: Tensor | None,
+    dataset: Dataset,
+    scheme: str,
+    kind: str,
+    config: PtqConfig,
+    seed: int,
+    say: Say,
+    choices: tuple[str, ...] = WIDTHS,
+) -> Sensitivities:
+    """Sensitivities of every tensor of `net`; kinds that need labels draw labelled training images."""
+    from bitjoule.train.ptq.config import PtqError
+    from bitjoule.train.ptq.sensitivity import sensitivities
+
+    if calibration is None:
+        raise PtqError("ptq: sensitivities need images; take another preset than data-free")
+    images, labels = _images(kind, calibration, dataset)
+    return sensitivities(
+        net,
+        images,
+        weights=choices,
+        activations=choices,
+        kind=kind,  # type: ignore[arg-type]  # an unknown one is refused there
+        scheme=scheme,
+        labels=labels,
+        config=config,
+        seed=seed,
+        progress=say,
+    )
+
+
+def _images(kind: str, calibration: Tensor, dataset: Dataset) -> tuple[Tensor, Tensor | None]:
+    """The images that a kind is measured on, with labels where it needs them."""
+    import torch
+
+    from bitjoule import zoo
+
+    if kind not in ("loss", "accuracy_drop"):
+        return calibration, None
+    images, labels = next(iter(zoo.batches(dataset.train, 256, preprocessing=dataset.preprocessing)))
+    return images, torch.as_tensor(labels)
+
+
+def within_budget(
+    net: Network,
+    calibration: Tensor | None,
+    dataset: Dataset,
+    scheme: str,
+    wanted: Wanted,
+    config: PtqConfig,
+    seed: int,
+    say: Say,
+) -> tuple[str, Sensitivities, dict[str, Any]]:
+    """The scheme of least predicted loss within the budget, the sensitivities, entries of the card."""
+    from bitjoule import hardware as hardware_room
+    from bitjoule.network import fold_batch_norm
+    from bitjoule.search.programme import Budget, solve
+    from bitjoule.search.programme_energy import energy_table
+    from bitjoule.search.programme_genes import network_genes
+
+    described = hardware_room.load(wanted.hardware)
+    graph = fold_batch_norm(net).graph
+    found = measured(net, calibration, dataset, scheme, wanted.kind, config, seed, say)
+    if say is not None:
+        say("energies of every layer at every width")
+    table = energy_table(network_genes(graph, scheme), described)
+    programme = table.programme(found.of("weight"), found.of("activation"))
+    answer = solve(programme, Budget(energy_pj=wanted.budget_uj * 1e6))
+    chosen = str(table.genes.scheme_of(answer.assignment))
+    if say is not None:
+        say(
+            f"{answer.status}: {answer.energy_uj:.3f} uJ, predicted {wanted.kind} {answer.loss:.4g}: {chosen}"
+        )
+    predicted: dict[str, Any] = {
+        "budget_uj": wanted.budget_uj,
+        "hardware": described.name,
+        "energy_uj": answer.energy_uj,
+        "predicted_loss": answer.loss,
+        "sensitivity": wanted.kind,
+        "solver": answer.status,
+    }
+    if wanted.compare > 1 and calibration is not None:
+        predicted |= _compared(net, calibration, dataset, wanted, config, seed, say, table, programme)
+    return chosen, found, predicted
+
+
+def _compared(
+    net: Network,
+    calibration: Tensor,
+    dataset: Dataset,
+    wanted: Wanted,
+    config: PtqConfig,
+    seed: int,
+    say: Say,
+    table: EnergyTable,
+    programme: Any,
+) -> dict[str, Any]:
+    """Kendall's tau between predicted and real losses of networks along the front, rounded to nearest."""
+    import torch
+
+    from bitjoule.search.programme_front import programme_front
+    from bitjoule.search.programme_sensitivity import agreement
+    from bitjoule.train.ptq import PtqWarning, ptq
+    from bitjoule.train.ptq.sensitivity import compared
+
+    quick = dataclasses.replace(config, rounding="nearest", refine="none", reconstruct="none", prune=None)
+    kind = wanted.kind if wanted.kind not in ("hessian", "fisher") else "kl"
+    images, labels = _images(kind, calibration, dataset)
+    images = images[:256]
+    labels = None if labels is None else labels[:256]
+    answers = programme_front(programme, count=wanted.compare)
+    real = []
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", PtqWarning)
+        logits = net(images)
+        for answer in answers:
+            scheme = table.genes.scheme_of(answer.assignment)
+            made = ptq(net, calibration, scheme, config=quick, seed=seed)
+            loss = float(compared(kind, [logits], [made(images)], labels).double().mean())  # type: ignore[arg-type]
+            real.append(loss)
+            if say is not None:
+                say(
+                    f"{answer.energy_uj:.3f} uJ: {wanted.kind} {answer.loss:.4g} predicted, "
+                    f"{kind} {loss:.4g} real"
+                )
+    found = agreement(answers, real)
+    if found.warning:
+        print(f"warning: {found.warning}", file=sys.stderr)
+    return {
+        "kendall_tau": None if math.isnan(found.tau) else found.tau,
+        "kendall_points": found.points,
+        "front": [
+            {"energy_uj": a.energy_uj, "predicted_loss": a.loss, "real_loss": loss}
+            for a, loss in zip(answers, real, strict=True)
+        ],
+    }
