@@ -227,3 +227,17 @@ def test_documents_that_are_no_study(tmp_path: Path, content: bytes, text: str) 
     with pytest.raises(StudyFileError) as caught:
         read_study_file(tmp_path / "poq.yaml")
     assert str(caught.value) == text
+
+
+def test_a_repair_that_needs_a_teacher_needs_a_parent(tmp_path: Path) -> None:
+    """Found before anything is trained; with a parent that only teaches the study is fine."""
+    start, end = POQ.index("accuracy:\n"), POQ.index("hardware:")
+    head = POQ[:start].replace("    - w2a2\n", "    - w1a1+teacher\n")
+    with pytest.raises(StudyFileError) as caught:
+        read(tmp_path, f"{head}accuracy: {{evaluator: qat, init: scratch}}\n{POQ[end:]}")
+    assert str(caught.value) == (
+        "poq.yaml:1: scheme w1a1+teacher has teacher and there is no teacher; give accuracy.parent: "
+        "{epochs: ...}, the budget of the float32 network that teaches"
+    )
+    taught = "accuracy: {evaluator: qat, init: scratch, parent: {epochs: 1}}"
+    assert read(tmp_path, f"{head}{taught}\n{POQ[end:]}").accuracy.parent is not None

@@ -1,10 +1,11 @@
 """Which tensor has which Format, and how a binary network is repaired: Schemes, their names and errors."""
 
-from bitjoule.scheme.repairs import REPAIRS, Repair, RepairError, check_repairs, repair
+from bitjoule.scheme.repairs import REPAIRS, TAUGHT, Repair, RepairError, check_repairs, repair
 from bitjoule.scheme.scheme import GraphMode, Override, Precision, Scheme, SchemeError, parse_scheme
 
 __all__ = [
     "REPAIRS",
+    "TAUGHT",
     "GraphMode",
     "Override",
     "Precision",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["REPAIRS", "Branch", "Repair", "RepairError", "bases_of", "check_repairs", "repair"]
+__all__ = ["REPAIRS", "TAUGHT", "Branch", "Repair", "RepairError", "bases_of", "check_repairs", "repair"]
 
 Branch = Literal["training", "binarizer", "normalization", "topology"]
 
@@ -81,6 +81,9 @@ _ALL = (
 
 REPAIRS: Mapping[str, Repair] = MappingProxyType({entry.name: entry for entry in _ALL})
 """Every repair with a fixed name, in canonical order. `bases_2`, `bases_3`, ... come after them."""
+
+TAUGHT = ("teacher", "attention_match")
+"""Repairs that cannot do without a teacher."""
 
 BASES = re.compile(r"bases_([0-9]{1,6})")
 MOST_BASES = 8

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from bitjoule.scheme import parse_scheme
+from bitjoule.scheme import TAUGHT, parse_scheme
 from bitjoule.search.grid import DEFAULT_MAX_TRIALS
 from bitjoule.search.space import (
     DEPTHS,
@@ -329,6 +329,18 @@ class StudyFile(_Section):
     executor: ExecutorSection = ExecutorSection()
     limits: Limits = Limits()
     reference: Reference = Reference()
+
+    @model_validator(mode="after")
+    def _taught(self) -> StudyFile:
+        if self.accuracy.evaluator != "table" and self.accuracy.parent is None:
+            for scheme in self.space.schemes:
+                names = [name for name in parse_scheme(scheme).repairs if name in TAUGHT]
+                if names:
+                    raise ValueError(
+                        f"scheme {scheme} has {' and '.join(names)} and there is no teacher; give "
+                        "accuracy.parent: {epochs: ...}, the budget of the float32 network that teaches"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> StudyFile:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bitjoule.quant.repairs import RepairSettings, Stage, repair_settings
-from bitjoule.scheme import RepairError, Scheme
+from bitjoule.scheme import TAUGHT, RepairError, Scheme
 from bitjoule.train.recipes import Recipe, recipe_from_json
 
 __all__ = ["needs_teacher", "refuse_missing_teacher", "repaired_recipe", "settings_of"]
@@ -57,7 +57,7 @@ def refuse_missing_teacher(scheme: Scheme | None) -> None:
     """RepairError where a repair needs a teacher; call it when there is none."""
     if scheme is None or not needs_teacher(scheme):
         return
-    names = [name for name in scheme.repairs if name in ("teacher", "attention_match")]
+    names = [name for name in scheme.repairs if name in TAUGHT]
     raise RepairError(
         f"scheme {scheme}: {' and '.join(names)} need{'s' if len(names) == 1 else ''} a teacher and there is "
         "none; give one (train(..., teacher=net)), or let a float parent be trained first "
