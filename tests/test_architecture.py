@@ -30,7 +30,7 @@ TABLE: dict[str, tuple[set[str], bool]] = {
     "tta": ({"integer", "hardware", "formats"}, False),
     "rtl": ({"integer", "formats"}, False),
 }
-FRONT_DOOR = {"__init__", "cli", "front_door"}
+FRONT_DOOR = {"__init__", "__main__", "cli", "front_door"}
 ORDER = list(TABLE)
 
 
