@@ -15,6 +15,7 @@ from bitjoule.energy.cost import Cost, CostItem
 from bitjoule.energy.feature_map import ResidencyPlan
 from bitjoule.energy.feature_memory import ResidencyMode, plan_feature_maps, steps_of
 from bitjoule.energy.infeasible import Infeasible
+from bitjoule.energy.measured_notes import measured_notes
 from bitjoule.energy.operations import (
     FREE_KINDS,
     REQUANTIZE,
@@ -80,7 +81,7 @@ def braintta(workload: Workload, hardware: Hardware, *, residency: ResidencyMode
         hardware=hardware.name,
         hardware_hash=hardware.hash,
         outermost=DRAM,
-        notes=(*_notes(section, operands, residency), *sparsity_notes(workload)),
+        notes=(*_notes(section, operands, residency), *sparsity_notes(workload), *measured_notes(workload)),
         provenance={
             MAC: "; ".join(
                 f"{price}: {hardware.source_of(f'tta.e_cycle_pj.{price}').status}"

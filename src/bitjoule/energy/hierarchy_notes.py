@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from bitjoule.energy.feature_memory import ResidencyMode
 from bitjoule.energy.hierarchy_prices import HierarchyPrices
 from bitjoule.energy.mapping_table import PlacedMapping
+from bitjoule.energy.measured_notes import measured_notes, shift_add_notes
 from bitjoule.energy.sparsity_notes import sparsity_notes
 from bitjoule.hardware import Hardware
 from bitjoule.mapping.evaluate import Mode
@@ -58,6 +59,9 @@ def notes(
     if pin_weights:
         yield from _pinned_notes(prices)
     yield from sparsity_notes(workload)
+    yield from measured_notes(workload)
+    if mode == "physical":
+        yield from shift_add_notes(workload, hardware)
 
 
 def _pinned_notes(prices: HierarchyPrices) -> Iterator[str]:
@@ -78,6 +82,8 @@ def _pinned_notes(prices: HierarchyPrices) -> Iterator[str]:
 def provenance(hardware: Hardware) -> dict[str, str]:
     """Component -> where its price comes from."""
     found = {"mac": f"anchor_pj: {hardware.source_of('mac.anchor_pj').status}"}
+    if hardware.mac is not None and hardware.mac.shift_add is not None:
+        found["mac"] += f"; shift_add: {hardware.source_of('mac.shift_add').status}"
     for level in hardware.levels:
         if level.stores:
             key = "read_pj" if level.read_pj is not None else "read_pj_per_bit"

@@ -8,10 +8,11 @@
 
 Computed layer by layer with a width per tensor: q_w weights, q_a input, q_o output, q = the width of the
 MAC (`mac_width_rule`). With one width it is the paper's form to rounding. Formats enter by their storage
-bits only. A branching network counts each tensor once; a residual add is one of the three operations per
-output (bias, batch norm, activation); pooling is free. A weight that several layers read (one module
-called five times) is stored once: it fills the memory once, N_s in the excess s_re. Reading is counted for
-every call: main memory, and DRAM for the share that does not fit.
+bits only; weights whose storage was measured by that, rounded up to whole bits. A branching network counts
+each tensor once; a residual add is one of the three operations per output (bias, batch norm, activation);
+pooling is free. A weight that several layers read (one module called five times) is stored once: it fills
+the memory once, N_s in the excess s_re. Reading is counted for every call: main memory, and DRAM for the
+share that does not fit.
 
 What it is not: a memory hierarchy, a dataflow, or a schedule. Latency is ceil(N_c/p) cycles per layer,
 the array always full [assumed].
@@ -23,6 +24,7 @@ import math
 from dataclasses import dataclass
 
 from bitjoule.energy.cost import Cost, CostItem
+from bitjoule.energy.measured_notes import measured_notes
 from bitjoule.energy.operations import FREE_KINDS
 from bitjoule.energy.sparsity_notes import sparsity_notes
 from bitjoule.hardware import Hardware, MoonsSection
@@ -70,7 +72,9 @@ class LayerWidths:
         A layer that reads the image with MOONS weights of b bits takes it in slices of b bits. Results that
         stay accumulators (INT32, the logits) are priced at the wider operand.
         """
-        weights, inputs = layer.weight_bits, layer.input_bits
+        measured = layer.measured_weight_bits is not None
+        weights = layer.stored_bits_per_weight if measured else layer.weight_bits
+        inputs = layer.input_bits
         weight_format, output_format = layer.weight_format, layer.output_format
         if (
             layer.reads_network_input
@@ -122,7 +126,7 @@ def moons(workload: Workload, hardware: Hardware) -> Cost:
         hardware=hardware.name,
         hardware_hash=hardware.hash,
         outermost=DRAM,
-        notes=(*_notes(section, workload), *sparsity_notes(workload)),
+        notes=(*_notes(section, workload), *sparsity_notes(workload), *measured_notes(workload)),
         provenance={
             component: "; ".join(f"{key}: {hardware.source_of(f'moons.{key}').status}" for key in keys)
             for component, keys in PRICE_KEYS.items()
@@ -130,12 +134,12 @@ def moons(workload: Workload, hardware: Hardware) -> Cost:
     )
 
 
-def _weight_words(layer: Layer, section: MoonsSection) -> float:
+def _weight_words(layer: Layer, width: LayerWidths, section: MoonsSection) -> float:
     """N_s of one layer, in words of q_w bits; what stands beside the weights, the places of survivors under
-    N:M and the scales of groups and blocks, as such words.
+    N:M and the scales of groups and blocks, as such words. Measured storage is as many words as it fills.
     """
-    beside = layer.sparsity or layer.shared_scale_bits
-    weights = layer.weight_storage_bits / layer.weight_bits if beside else layer.weight_elements
+    counted = layer.sparsity or layer.shared_scale_bits or layer.measured_weight_bits is not None
+    weights = layer.weight_storage_bits / width.weights if counted else layer.weight_elements
     return weights + (layer.bias_elements if section.biases_counted else 0)
 
 
@@ -196,14 +200,15 @@ class _Pricing:
 
     def held_bits(self, layer: Layer, width: LayerWidths) -> int:
         """Bits of this layer's weights and outputs in main memory."""
-        weights = _weight_words(layer, self.section) * width.weights * (1 - self.fetched_share)
+        weights = _weight_words(layer, width, self.section) * width.weights * (1 - self.fetched_share)
         outputs = min(float(layer.output_elements * width.outputs), self.output_room_bits())
         return round(weights + outputs)
 
     def items(self, layer: Layer, width: LayerWidths, *, fetches_image: bool) -> list[CostItem]:
         section = self.section
         e_w, e_a, e_o = (self.word_pj(bits) for bits in (width.weights, width.inputs, width.outputs))
-        macs, outputs, words = self.macs(layer, width), layer.output_elements, _weight_words(layer, section)
+        macs, outputs = self.macs(layer, width), layer.output_elements
+        words = _weight_words(layer, width, section)
         local = macs / math.sqrt(self.parallel(width))
         found = [
             self.item(layer, COMPUTE, "none", "compute", macs, self.word_pj(self.mac_width(width))),

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from bitjoule.hardware.fault import Fault, HardwareError
 from bitjoule.hardware.hierarchy import FanoutSection, LevelSection, MacSection, OpsSection
-from bitjoule.hardware.hierarchy_mac import mac_energy_of, mac_unit_of, macs_per_cycle_of
+from bitjoule.hardware.hierarchy_mac import is_shift_add, mac_energy_of, mac_unit_of, macs_per_cycle_of
 from bitjoule.hardware.load import load, preset_text, presets
 from bitjoule.hardware.mac_units import MacUnit, mac_energy_pj
 from bitjoule.hardware.memory_tables import dram_pj_per_bit, memory_energy_pj
@@ -35,6 +35,7 @@ __all__ = [
     "TtaSection",
     "dram_pj_per_bit",
     "energy_factor",
+    "is_shift_add",
     "load",
     "mac_energy_of",
     "mac_energy_pj",

@@ -26,6 +26,7 @@ __all__ = [
     "MacSection",
     "OpsSection",
     "PsumBits",
+    "ShiftAddSection",
 ]
 
 DIMS: Final = ("N", "G", "K", "C", "P", "Q", "R", "S")
@@ -99,12 +100,23 @@ Relative = Annotated[
 MacsPerCycle = Annotated[dict[str, float], Field(strict=False), BeforeValidator(_macs_per_cycle)]
 
 
+class ShiftAddSection(Closed):
+    """Units of shifters and adders, for run-time weights that are sums of powers of two (formats.md 8).
+
+    A MAC costs terms * (`shift_pj_per_bit` * input bits + `add_pj_per_bit` * accumulator bits).
+    """
+
+    shift_pj_per_bit: NotNegative
+    add_pj_per_bit: Positive
+
+
 class MacSection(Closed):
     """The multiply-accumulate units.
 
     `anchor_pj`: an INT8 x INT8 MAC with its registers. `relative`: energies of other Formats relative to it:
     `dot32` (measured dot-product units), `qkeras` (a fit; reads no anchor), `constant` (every MAC costs the
     anchor; imported designs), or a table. `mixed`: rule for operands of different widths.
+    `shift_add`: prices of weights of gates and shifts without a row; absent: they have none.
     `macs_per_cycle` of one unit by Formats. `native_bits`: operand width of the multiplier, for information.
     """
 
@@ -122,6 +134,7 @@ class MacSection(Closed):
     )
     leak_pj_per_cycle: Annotated[NotNegative, DefaultSource("assumed", "part of the MAC energy")] = 0.0
     native_bits: Count | None = None
+    shift_add: ShiftAddSection | None = None
     source: Name
     sources: dict[str, Name] = Field(default_factory=dict)
 

@@ -180,6 +180,9 @@ def _mac_and_ops_faults(document: Mapping[str, object]) -> Iterator[Fault]:
     if isinstance(mac, Mapping) and "anchor_pj" not in mac and mac.get("relative") != "qkeras":
         text = "mac.anchor_pj is missing; the energy in pJ of one INT8 x INT8 MAC"
         yield Fault(("mac", "anchor_pj"), text)
+    if isinstance(mac, Mapping) and mac.get("shift_add") is not None and mac.get("relative") == "constant":
+        text = "mac.shift_add is never read: mac.relative is constant, every MAC costs the anchor; keep one"
+        yield Fault(("mac", "shift_add"), text)
     if isinstance(ops, Mapping) and ops.get("scale_to_node", True) and document.get("technology") is None:
         text = "technology is missing; ops.scale_to_node needs it: {node_nm: 65, vdd_v: 1.0, freq_mhz: 200}"
         yield Fault(("technology",), text)

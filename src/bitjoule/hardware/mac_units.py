@@ -21,11 +21,14 @@ __all__ = [
     "Anchor",
     "MacUnit",
     "MixedRule",
+    "ShiftAdd",
     "add_pj",
     "integer_width",
     "mac_energy_pj",
     "mul_pj",
     "row_name",
+    "shift_add_pj",
+    "takes_shift_add",
 ]
 
 MixedRule = Literal["max", "geomean", "composable", "serial_weights"]
@@ -70,26 +73,52 @@ INT8_ANCHORS: tuple[Anchor, ...] = (
 
 
 @dataclass(frozen=True)
+class ShiftAdd:
+    """Run-time weights of k terms: k shifters of the input's width, k adders of the accumulator's.
+
+    Prices in pJ per bit of width. At 45 nm the published fit of an addition is 0.003125 (`add_pj`), and a
+    shift is half an addition [assumed, as in element operations].
+    """
+
+    shift_pj_per_bit: float
+    add_pj_per_bit: float
+
+
+@dataclass(frozen=True)
 class MacUnit:
     """One kind of multiplier-accumulator.
 
     `relative` maps "WEIGHTxACTIVATION" rows to energies relative to `anchor_pj`; "qkeras" is the fit of
     google/qkeras at 45 nm, which overstates the gain of few bits (its exponent is 2, measured units have
     1.37 to 1.55 per doubling); "constant" is the anchor whatever the Formats, as in imported designs.
-    `psum_bits` is used by "qkeras" only.
+    `psum_bits` is the width of the addition of "qkeras", and of `shift_add` where no other is given.
+    `shift_add`: prices for weights of gates and shifts (TERNARY, POT, APOT, SPOT, SVA) whose pair has no row;
+    None: they are refused, or TERNARY priced as 2-bit integers.
     """
 
     anchor_pj: float
     relative: Mapping[str, float] | Literal["qkeras", "constant"] = field(default_factory=lambda: DOT32)
     mixed: MixedRule = "max"
     psum_bits: int = 32
+    shift_add: ShiftAdd | None = None
 
 
-def mac_energy_pj(unit: MacUnit, weight: Format, activation: Format) -> float:
+def mac_energy_pj(
+    unit: MacUnit,
+    weight: Format,
+    activation: Format,
+    *,
+    terms: float | None = None,
+    accumulator_bits: int | None = None,
+) -> float:
     """Energy in pJ of one MAC of `unit` on these operands.
 
+    `terms` (mean signed powers of two per weight, None: not measured) and `accumulator_bits` (None: those of
+    the unit) are read for shifts and adds only.
+
     Raises:
-        ValueError: a format, or a pair of formats, without a row in the unit's table.
+        ValueError: a format, or a pair of formats, without a row in the unit's table; an irregular format
+            priced by shifts and adds whose terms were not measured.
 
     >>> from bitjoule.formats import parse_format
     >>> round(mac_energy_pj(MacUnit(0.344), parse_format("INT4"), parse_format("INT4")), 6)
@@ -97,12 +126,13 @@ def mac_energy_pj(unit: MacUnit, weight: Format, activation: Format) -> float:
     """
     if unit.relative == "constant":
         return unit.anchor_pj
+    if takes_shift_add(unit, weight, activation):
+        return shift_add_pj(unit, weight, activation, terms=terms, accumulator_bits=accumulator_bits)
     if isinstance(unit.relative, str):
         wider = max(_integer_bits(unit, weight, activation))
         return mul_pj(wider) + add_pj(unit.psum_bits)
-    pair = unit.relative.get(row_name(weight, activation))
-    plain = integer_width(weight) is not None and integer_width(activation) is not None
-    if pair is not None and (unit.mixed in ("max", "geomean") or not plain):
+    pair = _own_row(unit, weight, activation)
+    if pair is not None:
         return unit.anchor_pj * pair
     b_w, b_a = _integer_bits(unit, weight, activation)
     if unit.mixed == "composable":
@@ -119,6 +149,62 @@ def mac_energy_pj(unit: MacUnit, weight: Format, activation: Format) -> float:
         product = _at(unit.relative, b_w, weight, activation) * _at(unit.relative, b_a, weight, activation)
         return unit.anchor_pj * math.sqrt(product)
     return unit.anchor_pj * _at(unit.relative, max(b_w, b_a), weight, activation)
+
+
+def takes_shift_add(unit: MacUnit, weight: Format, activation: Format) -> bool:
+    """Whether `unit` prices this pair by shifts and adds: it can, the pair has no row of its own, the weights
+    need no multiplier, and the activations are whole numbers.
+
+    >>> from bitjoule.formats import parse_format
+    >>> unit, pot4 = MacUnit(0.344, shift_add=ShiftAdd(0.0015625, 0.003125)), parse_format("POT4")
+    >>> [takes_shift_add(unit, pot4, parse_format(name)) for name in ("INT8", "INT4", "FP16")]  # INT4: a row
+    [True, False, False]
+    """
+    if (
+        unit.shift_add is None
+        or unit.relative == "constant"
+        or _own_row(unit, weight, activation) is not None
+    ):
+        return False
+    whole = activation.kind in ("integer", "levels")
+    return whole and weight.traits().multiplier in ("gate", "shift", "shift_add")
+
+
+def shift_add_pj(
+    unit: MacUnit,
+    weight: Format,
+    activation: Format,
+    *,
+    terms: float | None = None,
+    accumulator_bits: int | None = None,
+) -> float:
+    """Energy in pJ of one MAC as terms * (shift of the input's width + add of the accumulator's).
+
+    The terms are the measured ones, else the most of a regular format. A gated weight (TERNARY) is one add.
+
+    Raises:
+        ValueError: the unit has no such prices; an irregular format (SVA) without measured terms.
+
+    >>> from bitjoule.formats import parse_format
+    >>> unit = MacUnit(0.344, shift_add=ShiftAdd(0.0015625, 0.003125))
+    >>> round(shift_add_pj(unit, parse_format("SPOT2"), parse_format("INT8"), accumulator_bits=24), 6)
+    0.175
+    """
+    prices = unit.shift_add
+    if prices is None:
+        raise _no_row(unit.relative, weight, activation)
+    traits = weight.traits()
+    add = prices.add_pj_per_bit * (unit.psum_bits if accumulator_bits is None else accumulator_bits)
+    if traits.multiplier == "gate":
+        return add
+    if terms is None and not traits.regular:
+        raise ValueError(
+            f"no energy for a MAC of {weight.name} x {activation.name}: the terms of {weight.name} depend on "
+            "the weights and were not measured; price bitjoule.quant.measured_workload(net) of the quantized "
+            "network, or set weight_terms of its layers"
+        )
+    count = traits.max_terms if terms is None else terms
+    return count * (prices.shift_pj_per_bit * activation.traits().level_bits + add)
 
 
 def add_pj(bits: float) -> float:
@@ -166,6 +252,16 @@ def row_name(weight: Format, activation: Format) -> str:
 def _half_name(format_: Format) -> str:
     bits = integer_width(format_)
     return format_.name if bits is None else "BIPOLAR" if bits == 1 else f"INT{bits}"
+
+
+def _own_row(unit: MacUnit, weight: Format, activation: Format) -> float | None:
+    """The relative energy that the table gives this very pair; rules for mixed widths stand above rows."""
+    if isinstance(unit.relative, str):
+        return None
+    plain = integer_width(weight) is not None and integer_width(activation) is not None
+    if plain and unit.mixed not in ("max", "geomean"):
+        return None
+    return unit.relative.get(row_name(weight, activation))
 
 
 def _integer_bits(unit: MacUnit, weight: Format, activation: Format) -> tuple[int, int]:

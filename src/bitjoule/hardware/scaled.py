@@ -69,6 +69,8 @@ def scaled(hardware: Hardware, node_nm: float, vdd_v: float = DEFAULT_VDD_V) -> 
 
 def _scaled_mac(hardware: Hardware, mac: dict[str, Any], factor: float) -> dict[str, Any]:
     found = {**mac, **{key: mac[key] * factor for key in ("anchor_pj", "leak_pj_per_cycle") if mac.get(key)}}
+    if mac.get("shift_add") is not None:
+        found["shift_add"] = {key: price * factor for key, price in mac["shift_add"].items()}
     if mac.get("relative") == "qkeras":
         added = add_pj(mac_unit_of(hardware).psum_bits)
         eight = mul_pj(8) + added

@@ -20,7 +20,14 @@ from bitjoule.hardware.fault import (
     value_at,
 )
 from bitjoule.hardware.from_table import tables_read
-from bitjoule.hardware.hierarchy import AxisSection, FanoutSection, LevelSection, MacSection, OpsSection
+from bitjoule.hardware.hierarchy import (
+    AxisSection,
+    FanoutSection,
+    LevelSection,
+    MacSection,
+    OpsSection,
+    ShiftAddSection,
+)
 from bitjoule.hardware.hierarchy_faults import hierarchy_faults
 from bitjoule.hardware.schema import (
     HIERARCHY_KEYS,
@@ -46,6 +53,7 @@ MODELS: dict[Path, type[BaseModel]] = {
     ("tta", "e_cycle_pj"): CyclePrices,
     ("tta", "overhead_split"): OverheadSplit,
     ("mac",): MacSection,
+    ("mac", "shift_add"): ShiftAddSection,
     ("ops",): OpsSection,
     ("provenance", "*"): Provenance,
     ("levels", "*"): LevelSection,

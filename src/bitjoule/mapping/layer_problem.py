@@ -29,6 +29,7 @@ def problem_of(layer: Layer, hardware: Hardware, *, mode: Mode = "physical") -> 
     """
     _check_kind(hardware)
     weight, activation = _operands(layer)
+    least = auto_psum_bits(layer) if hardware.psum_bits == "auto" else hardware.psum_bits
     priced = (weight, activation) if mode == "physical" else (parse_format("INT8"),) * 2
     weights: int | None = layer.stored_bits_per_weight
     inputs: int | None = layer.input_bits
@@ -36,7 +37,6 @@ def problem_of(layer: Layer, hardware: Hardware, *, mode: Mode = "physical") -> 
     outputs: int | None = layer.output_bits
     psums: int | None
     if mode == "physical":
-        least = auto_psum_bits(layer) if hardware.psum_bits == "auto" else hardware.psum_bits
         psums = least if accumulates else max(least, layer.output_bits)
         outputs = psums if accumulates else layer.output_bits
     elif mode == "paper":
@@ -61,7 +61,7 @@ def problem_of(layer: Layer, hardware: Hardware, *, mode: Mode = "physical") -> 
         input_bits=inputs,
         output_bits=outputs,
         psum_bits=psums,
-        mac_pj=mac_energy_of(hardware, *priced),
+        mac_pj=mac_energy_of(hardware, *priced, terms=layer.weight_terms, accumulator_bits=least),
         macs_per_cycle=macs_per_cycle_of(hardware, *priced),
     )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from bitjoule.quant.config import QuantizerConfig, QuantizerError
     from bitjoule.quant.fake_quantizer import FakeQuantizer, QuantizerWarning, QuantParams
+    from bitjoule.quant.measured_weights import measured_workload
     from bitjoule.quant.moons import glorot_factor
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "glorot_factor",
     "make_activation_quantizer",
     "make_weight_quantizer",
+    "measured_workload",
     "natural_method",
 ]
 
@@ -42,6 +44,7 @@ _HOME = {
     "glorot_factor": "moons",
     "make_activation_quantizer": "choose",
     "make_weight_quantizer": "choose",
+    "measured_workload": "measured_weights",
     "natural_method": "choose",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from reprlib import repr as short
 from typing import TypeGuard
@@ -15,7 +16,7 @@ __all__ = ["Entry", "entries", "schema"]
 class Entry:
     """A mapping with exactly the keys `keys`; every reading method checks the type and names the place.
 
-    Keys of `optional` may be missing, and hold something where they are there: they read as "" or ().
+    Keys of `optional` may be missing, and hold something where they are there: they read as "", () or None.
 
     >>> Entry({"name": "fc", "K": 10}, "layer 0", ("name", "K")).count("K")
     10
@@ -35,7 +36,7 @@ class Entry:
             if key not in keys and key not in optional:
                 known = ", ".join((*keys, *optional))
                 raise GraphError(f"{place}: unknown key {key!r}; keys: {known}")
-            if key in optional and not self.values[key]:
+            if key in optional and not self.values[key] and not is_number(self.values[key]):
                 raise self.fault(key, "left out when it is empty")
 
     def fault(self, key: str, expected: str) -> GraphError:
@@ -64,6 +65,15 @@ class Entry:
         value = self.values[key]
         if not is_integer(value) or value < least:
             raise self.fault(key, f"an integer of at least {least}")
+        return value
+
+    def number(self, key: str) -> float | None:
+        """A finite number of at least 0; None where an optional key is missing."""
+        value = self._value(key, None)
+        if value is None and key not in self.values:
+            return None
+        if not is_number(value) or not 0 <= value < math.inf:
+            raise self.fault(key, "a finite number of at least 0")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -170,6 +180,11 @@ def mapping(value: object, place: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise GraphError(f"{place} must be a mapping of texts, not {short(value)}")
     return value
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """True for an integer or a float that is no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_integer(value: object) -> TypeGuard[int]:

@@ -24,7 +24,10 @@ UNQUANTIZED_BITS = 32
 SHARED = ("weight_name", "bias_name")
 """Fields that a document has only where a parameter is shared."""
 
-OPTIONAL = (*SHARED, "sparsity")
+MEASURED = ("weight_terms", "measured_weight_bits")
+"""Fields that a document has only where the weights themselves were measured."""
+
+OPTIONAL = (*SHARED, "sparsity", *MEASURED)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class Layer:
     (INT32 for logits, which stay accumulators). A Format of None means FLOAT32. `weight_name` and
     `bias_name` name parameters that other layers read too; "" means its own. `sparsity`: N:M, None for dense
     weights; it changes what is stored, not how many MACs are executed.
+
+    Measured on the weights as they are, None where they were not: `weight_terms`, mean canonical signed
+    digits per weight; `measured_weight_bits`, storage of all weights and of what stands beside them, for
+    Formats whose storage depends on the values (SVA: the smallest of three layouts per row).
 
     >>> conv = Layer("conv1", "conv", 1, 64, 3, 32, 32, 3, 3, padding=(1, 1, 1, 1))
     >>> conv.macs, conv.weight_elements, conv.input_elements, conv.output_elements
@@ -67,6 +74,8 @@ class Layer:
     weight_name: str = ""
     bias_name: str = ""
     sparsity: Sparsity | None = None
+    weight_terms: float | None = None
+    measured_weight_bits: int | None = None
 
     def __post_init__(self) -> None:
         for field in ("N", "K", "C", "P", "Q", "R", "S", "groups"):
@@ -77,8 +86,22 @@ class Layer:
             raise GraphError(
                 f"layer {self.name!r}: groups={self.groups} must divide K={self.K} and C={self.C}"
             )
+        self._check_measured()
         if not self.input_elements:
             object.__setattr__(self, "input_elements", self._window_elements())
+
+    def _check_measured(self) -> None:
+        terms, bits = self.weight_terms, self.measured_weight_bits
+        if terms is not None and not (0 <= terms < math.inf):
+            raise GraphError(f"layer {self.name!r}: weight_terms must be finite and >= 0, not {terms!r}")
+        if bits is not None and (not isinstance(bits, int) or bits < 1):
+            raise GraphError(
+                f"layer {self.name!r}: measured_weight_bits must be a positive integer, not {bits!r}"
+            )
+        if not self.has_weights and (terms is not None or bits is not None):
+            raise GraphError(
+                f"layer {self.name!r}: a matrix product of two activations has no weights to measure"
+            )
 
     def _window_elements(self) -> int:
         """Input elements from the loop bounds: what the sliding window covers, less the padding."""
@@ -136,12 +159,15 @@ class Layer:
     def weight_storage_bits(self) -> int:
         """Storage of all weights: values, under N:M sparsity the survivors and their places, and the scales
         of groups and blocks. A scale per tensor or output channel is none of them: it is folded into the
-        multiplier of the requantization. SVA counts as dense words, the most it takes.
+        multiplier of the requantization. What was measured on the weights stands in the place of all this;
+        SVA that was not measured counts as dense words, the most it takes.
 
         >>> layer = Layer("fc", "linear", 1, 8, 16, 1, 1, 1, 1, sparsity=Sparsity(2, 4))
         >>> layer.weight_elements * layer.weight_bits, layer.weight_storage_bits  # 64 of 128 weights, 2 bits
         (4096, 2176)
         """
+        if self.measured_weight_bits is not None:
+            return self.measured_weight_bits
         if self.sparsity is None:
             return self.weight_elements * self.weight_bits + self.shared_scale_bits
         return self.sparsity.storage_bits(self.weight_elements, self.weight_bits) + self.shared_scale_bits
@@ -164,10 +190,10 @@ class Layer:
 
     @property
     def stored_bits_per_weight(self) -> int:
-        """Bits that each weight takes in a tile: whole ones, rounded up where N:M or the scales of groups and
-        blocks give a fraction.
+        """Bits that each weight takes in a tile: whole ones, rounded up where N:M, the scales of groups and
+        blocks or measured storage give a fraction.
         """
-        if self.sparsity is None and not self.shared_scale_bits:
+        if self.sparsity is None and not self.shared_scale_bits and self.measured_weight_bits is None:
             return self.weight_bits
         return -(-self.weight_storage_bits // self.weight_elements)
 
@@ -201,6 +227,7 @@ class Layer:
             "reads_network_input": self.reads_network_input,
             **{key: getattr(self, key) for key in SHARED if getattr(self, key)},
             **({"sparsity": str(self.sparsity)} if self.sparsity else {}),
+            **{key: getattr(self, key) for key in MEASURED if getattr(self, key) is not None},
         }
 
     @classmethod
@@ -234,6 +261,10 @@ class Layer:
             weight_name=read.text("weight_name"),
             bias_name=read.text("bias_name"),
             sparsity=_sparsity(read),
+            weight_terms=read.number("weight_terms"),
+            measured_weight_bits=(
+                read.count("measured_weight_bits") if "measured_weight_bits" in read.values else None
+            ),
         )
 
 
