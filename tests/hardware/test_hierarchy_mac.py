@@ -3,9 +3,9 @@
 import pytest
 
 from bitjoule.formats import parse_format
-from bitjoule.hardware import load, mac_energy_of, mac_unit_of, macs_per_cycle_of, scaled
+from bitjoule.hardware import is_shift_add, load, mac_energy_of, mac_unit_of, macs_per_cycle_of, scaled
 from bitjoule.hardware.mac_units import add_pj, mul_pj
-from tests.hardware.hierarchy_documents import small
+from tests.hardware.hierarchy_documents import faults_of, small
 
 
 def price(weight: str, activation: str, **mac: object) -> float:
@@ -95,3 +95,42 @@ def test_other_kinds_have_no_units() -> None:
     text = "hardware 'moons-4mb' is of kind moons and describes no MAC units; take one of kind hierarchy"
     with pytest.raises(ValueError, match=text):
         mac_unit_of(load("moons-4mb"))
+
+
+FITS = {"shift_pj_per_bit": 0.0015625, "add_pj_per_bit": 0.003125}
+
+
+def with_shifts(**mac: object) -> dict[str, object]:
+    document = small()
+    document["mac"] |= {"shift_add": FITS, **mac}
+    return document
+
+
+def test_shifts_and_adds_by_a_key() -> None:
+    plain, shifts = load(small()), load(with_shifts())
+    spot3, int8, int4 = (parse_format(name) for name in ("SPOT3", "INT8", "INT4"))
+    assert mac_energy_of(shifts, spot3, int8, accumulator_bits=24) == pytest.approx(3 * (0.0125 + 0.075))
+    assert mac_energy_of(shifts, spot3, int8) == pytest.approx(3 * (0.0125 + 0.1))  # auto: 32 bits
+    assert mac_energy_of(shifts, int4, int8) == mac_energy_of(plain, int4, int8)
+    assert (is_shift_add(shifts, spot3, int8), is_shift_add(plain, spot3, int8)) == (True, False)
+    with pytest.raises(ValueError, match="no energy for a MAC of SPOT3 x INT8"):
+        mac_energy_of(plain, spot3, int8, terms=1.0)
+    assert "mac.shift_add" in shifts.keys and "mac.shift_add" not in plain.keys
+    assert shifts.source_of("mac.shift_add").cite == "a test"
+    assert shifts.hash != plain.hash
+
+
+def test_shifts_scale_with_the_node() -> None:
+    hardware = load(with_shifts())
+    formats = parse_format("SPOT3"), parse_format("INT8")
+    ratio = mac_energy_of(scaled(hardware, 22), *formats) / mac_energy_of(hardware, *formats)
+    assert ratio == pytest.approx(0.294108, rel=1e-5)
+
+
+def test_faults_of_shifts() -> None:
+    never = "mac.shift_add is never read: mac.relative is constant, every MAC costs the anchor; keep one"
+    assert faults_of(with_shifts(relative="constant")) == [never]
+    assert faults_of(with_shifts(shift_add={"add_pj_per_bit": 0, "shift_pj_per_bit": 0, "adds": 1})) == [
+        "mac.shift_add.add_pj_per_bit must be > 0, not 0",
+        "mac.shift_add.adds is not a key (keys: shift_pj_per_bit, add_pj_per_bit)",
+    ]

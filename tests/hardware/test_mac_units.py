@@ -10,10 +10,13 @@ from bitjoule.hardware.mac_units import (
     INT8_ANCHORS,
     MacUnit,
     MixedRule,
+    ShiftAdd,
     add_pj,
     integer_width,
     mac_energy_pj,
     mul_pj,
+    shift_add_pj,
+    takes_shift_add,
 )
 
 ANCHOR = 0.344
@@ -92,3 +95,67 @@ def test_a_row_of_ones_own_mends_it() -> None:
 
 def test_anchors_name_their_sources() -> None:
     assert all(anchor.energy_pj > 0 and anchor.cite for anchor in INT8_ANCHORS)
+
+
+SHIFTS = MacUnit(ANCHOR, shift_add=ShiftAdd(0.002, 0.003))
+
+
+def shifted(weight: str, activation: str = "INT8", **measured: float | int) -> float:
+    return mac_energy_pj(SHIFTS, parse_format(weight), parse_format(activation), **measured)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("weight", "terms"), [("POT4", 1), ("POT5_INQ", 1), ("SPOT3", 3), ("APOT4", 2), ("APOT6", 3)]
+)
+def test_run_time_terms_are_shifts_of_the_input_and_adds_of_the_accumulator(weight: str, terms: int) -> None:
+    # formats.md 8: k shifters of input width, k adders of accumulator width
+    assert shifted(weight) == pytest.approx(terms * (8 * 0.002 + 32 * 0.003), rel=1e-12)
+    assert shifted(weight, "UINT4", accumulator_bits=20) == pytest.approx(
+        DOT32["POT4xINT4"] * ANCHOR if weight == "POT4" else terms * (4 * 0.002 + 20 * 0.003), rel=1e-12
+    )
+
+
+def test_measured_terms_scale_the_price() -> None:
+    one = shifted("SVA1", terms=1.0)
+    assert one == pytest.approx(8 * 0.002 + 32 * 0.003, rel=1e-12)
+    for weight in ("SVA1", "APOT4", "POT4"):
+        assert shifted(weight, terms=0.0) == 0
+        prices = [shifted(weight, terms=0.25 * count) for count in range(12)]
+        assert prices == pytest.approx([0.25 * count * one for count in range(12)], rel=1e-12)
+        assert prices == sorted(prices)
+
+
+def test_a_gated_weight_is_one_add() -> None:
+    assert shifted("TERNARY", accumulator_bits=24) == shifted("TERNARY", terms=0.4, accumulator_bits=24)
+    assert shifted("TERNARY", accumulator_bits=24) == pytest.approx(24 * 0.003, rel=1e-12)
+    assert shifted("TERNARY", "TERNARY") == pytest.approx(ANCHOR * 0.141, rel=1e-12)  # a row of its own
+
+
+@pytest.mark.parametrize(
+    ("weight", "activation"),
+    [
+        *(("INT4", "INT8"), ("BIPOLAR", "BIPOLAR"), ("BIPOLAR", "INT8"), ("FP16", "FP16"), ("INT3", "INT7")),
+        *(("POT4", "INT4"), ("SPOT2", "INT8"), ("TERNARY", "INT2")),
+    ],
+)
+def test_pairs_with_a_price_keep_it(weight: str, activation: str) -> None:
+    pair = parse_format(weight), parse_format(activation)
+    assert not takes_shift_add(SHIFTS, *pair)
+    assert mac_energy_pj(SHIFTS, *pair, terms=2.5) == mac_energy_pj(MacUnit(ANCHOR), *pair)
+
+
+def test_floats_are_not_shifted() -> None:
+    with pytest.raises(ValueError, match=r"no energy for a MAC of POT4 x FP16 \(rows: BIPOLARxBIPOLAR"):
+        shifted("POT4", "FP16")
+    with pytest.raises(ValueError, match=r"no energy for a MAC of POT4 x INT8 \(rows: BIPOLARxBIPOLAR"):
+        shift_add_pj(MacUnit(ANCHOR), parse_format("POT4"), parse_format("INT8"))
+
+
+def test_irregular_weights_need_their_terms() -> None:
+    with pytest.raises(ValueError) as error:
+        shifted("SVA1.5")
+    assert str(error.value) == (
+        "no energy for a MAC of SVA1.5 x INT8: the terms of SVA1.5 depend on the weights and were not "
+        "measured; price bitjoule.quant.measured_workload(net) of the quantized network, or set "
+        "weight_terms of its layers"
+    )

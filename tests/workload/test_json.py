@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,13 @@ GRAPH = resnet_block(downsample=True)
 WORKLOAD = workload_of(GRAPH, "hpr-w4a4")
 GRAPH_TEXT, WORKLOAD_TEXT = json.dumps(GRAPH.to_json()), json.dumps(WORKLOAD.to_json())
 LAYER_TEXT = json.dumps(WORKLOAD.layers[1].to_json())
-READERS = {"graph": (Graph, GRAPH_TEXT), "workload": (Workload, WORKLOAD_TEXT), "layer": (Layer, LAYER_TEXT)}
+MEASURED = replace(WORKLOAD.layers[1], weight_terms=1.25, measured_weight_bits=3000)
+READERS = {
+    "graph": (Graph, GRAPH_TEXT),
+    "workload": (Workload, WORKLOAD_TEXT),
+    "layer": (Layer, LAYER_TEXT),
+    "measured": (Layer, json.dumps(MEASURED.to_json())),
+}
 
 
 @pytest.mark.parametrize("scheme", ["float32", "w4a4", "hpr-w4a4[preadd=b]", "w1a1", "moons-4", "fp16"])
