@@ -60,9 +60,7 @@ def test_nonsense_is_refused(changed: dict[str, object], text: str) -> None:
 def test_nonsense_in_code_is_refused() -> None:
     with pytest.raises(GraphError, match="layer 'fc': weight_terms must be finite and >= 0, not nan"):
         replace(FC, weight_terms=float("nan"))
-    with pytest.raises(
-        GraphError, match=r"layer 'fc': measured_weight_bits must be a positive integer, not 1\.5"
-    ):
+    with pytest.raises(GraphError, match="measured_weight_bits must be a positive integer"):
         replace(FC, measured_weight_bits=1.5)
     with pytest.raises(GraphError, match="a matrix product of two activations has no weights to measure"):
         Layer("qk", "matmul", 1, 8, 16, 4, 1, 1, 1, weight_terms=1.0)

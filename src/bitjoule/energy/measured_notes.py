@@ -42,9 +42,12 @@ def shift_add_notes(workload: Workload, hardware: Hardware) -> tuple[str, ...]:
     rules = ["one add for gated weights"] if gated else []
     if shifted:
         measured = [layer for layer in shifted if layer.weight_terms is not None]
-        rules.append(f"terms as measured in {len(measured)} of {len(shifted)} layers")
-        if len(measured) < len(shifted):
-            rules[-1] += ", elsewhere the most that the Format has"
+        if not measured:
+            rules.append("the most terms that the Format has")
+        elif len(measured) == len(shifted):
+            rules.append("terms as measured")
+        else:
+            rules.append(f"terms as measured in {len(measured)} of {len(shifted)} layers, elsewhere the most")
     return (
         f"MACs of {', '.join(names)} priced as terms x (shift of the input + add of the accumulator): "
         + "; ".join(rules),
