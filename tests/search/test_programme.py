@@ -1,6 +1,7 @@
 """The integer programme: vectors of search.md and ptq.md, enumeration, both solvers, texts of refusals."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -193,3 +194,27 @@ def test_faults_are_named(make: object, text: str) -> None:
     with pytest.raises(ProgrammeError) as caught:
         make()  # type: ignore[operator]
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6])
+def test_losses_may_have_any_unit(scale: float) -> None:
+    """Fisher information of a trained network may be below 1e-9 in all."""
+    rng = np.random.default_rng(3)
+    tokens = ("2", "4", "8")
+    genes = [Gene(f"g{i}", tokens, tuple(scale * np.sort(rng.random(3))[::-1])) for i in range(4)]
+    terms = [Term(f"t{i}", (f"g{i}", f"g{(i + 1) % 4}"), 1e6 * rng.random((3, 3))) for i in range(4)]
+    programme = Programme(tuple(genes), tuple(terms))
+    every = [dict(zip([g.name for g in genes], choice, strict=True)) for choice in product(tokens, repeat=4)]
+    values = [(programme.loss(a), programme.value(a, "energy_pj")) for a in every]
+    budget = float(np.quantile([energy for _, energy in values], 0.3))
+    found = solve(programme, Budget(energy_pj=budget))
+    assert (found.loss, found.energy_pj) == pytest.approx(min(v for v in values if v[1] <= budget), rel=1e-8)
+    least = min(energy for _, energy in values)  # a budget that the cheapest assignment fills exactly
+    assert solve(programme, Budget(energy_pj=least)).energy_pj == least
+
+
+def test_a_budget_that_is_no_number() -> None:
+    with pytest.raises(
+        ProgrammeError, match=r"^budget: energy_pj must be a number, or None"
+    ):
+        Budget(energy_pj=float("nan"))

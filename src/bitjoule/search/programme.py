@@ -87,6 +87,12 @@ class Budget:
     latency_cycles: float | None = None
     loss: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in (*RESOURCES, "loss"):
+            limit = getattr(self, name)
+            if limit is not None and math.isnan(limit):
+                raise ProgrammeError(f"budget: {name} must be a number, or None for no limit; not NaN")
+
 
 @dataclass(frozen=True)
 class Programme:

@@ -23,6 +23,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from bitjoule.search.programme import RESOURCES, Answer, Budget, Programme, ProgrammeError, Resource, Term
+from bitjoule.search.solver_output import quiet_stdout
 
 __all__ = ["least", "solve_by_milp"]
 
@@ -31,7 +32,7 @@ ROW_SCALE = 1.0
 """Greatest coefficient of objectives and of budget rows."""
 
 LOSS_SLACK = 1e-9
-"""By how much the second solve may exceed the loss of the first."""
+"""By how much the second solve may exceed the loss of the first, in shares of the greatest loss of a gene."""
 
 ROUNDING = 1e-12
 """Relative rounding of sums."""
@@ -93,10 +94,9 @@ def solve_by_milp(
             "or the budget by a millionth, or use solver dp"
         )
     best = programme.answer(first.assignment, solver="milp", proven=first.proven, gap=first.gap)
+    equal = LOSS_SLACK * max((max(gene.loss) for gene in programme.genes), default=0.0)
     if minimise == "loss":
-        slack = replace(
-            budget, loss=min(best.loss + LOSS_SLACK, math.inf if budget.loss is None else budget.loss)
-        )
+        slack = replace(budget, loss=min(best.loss + equal, math.inf if budget.loss is None else budget.loss))
         second = model.minimise("energy_pj", slack, time_limit_s)
     else:
         slack = replace(budget, energy_pj=best.energy_pj * (1 + 1e-12))
@@ -108,7 +108,7 @@ def solve_by_milp(
             proven=first.proven and second.proven,
             gap=max(first.gap, second.gap),
         )
-        key = _key(other, minimise), _key(best, minimise)
+        key = _key(other, minimise, equal), _key(best, minimise, equal)
         best = other if key[0] <= key[1] else replace(best, proven=other.proven, gap=other.gap)
     else:
         best = replace(best, proven=best.proven and second.proven)
@@ -127,10 +127,10 @@ def least(programme: Programme, resource: Resource, *, time_limit_s: float = 30.
     return programme.value(found.assignment, resource)
 
 
-def _key(answer: Answer, minimise: Literal["loss", "energy"]) -> tuple[float, float]:
-    """What is minimised first and second; losses within the slack of the second solve are equal."""
+def _key(answer: Answer, minimise: Literal["loss", "energy"], equal: float) -> tuple[float, float]:
+    """What is minimised first and second; losses no farther apart than `equal` count as one."""
     if minimise == "loss":
-        return round(answer.loss / (2 * LOSS_SLACK)) * (2 * LOSS_SLACK), answer.energy_pj
+        return (float(round(answer.loss / (2 * equal))) if equal else 0.0), answer.energy_pj
     return answer.energy_pj, answer.loss
 
 
@@ -244,10 +244,11 @@ class _Model:
             if limit is None:
                 continue
             room = limit - self.offset(name)
-            if room < 0:
+            rounding = ROUNDING * abs(limit) if math.isfinite(limit) else 0.0
+            if room < -rounding:
                 return _Found(None, True, 0.0)
             values = self.coefficients(name)
-            upper[values > room] = 0.0  # a part that exceeds the limit alone
+            upper[values > room + rounding] = 0.0  # a part that exceeds the limit alone
             limits.append(_Limit(name, limit, values, room))
         rows = [limit.row(upper) for limit in limits]
         objective = np.where(upper > 0, self.coefficients(goal), 0.0)
@@ -282,13 +283,14 @@ class _Model:
             constraints.append(LinearConstraint(matrix, -np.inf, np.array([above for _, above in rows])))
         integrality = np.zeros(self.count)
         integrality[: self.binaries] = 1
-        result = milp(
-            objective,
-            integrality=integrality,
-            bounds=Bounds(0.0, upper),
-            constraints=constraints,
-            options={"mip_rel_gap": 0.0, "time_limit": time_limit_s},
-        )
+        with quiet_stdout():
+            result = milp(
+                objective,
+                integrality=integrality,
+                bounds=Bounds(0.0, upper),
+                constraints=constraints,
+                options={"mip_rel_gap": 0.0, "time_limit": time_limit_s},
+            )
         if result.x is None:
             if result.status not in (TIME_LIMIT, INFEASIBLE):
                 raise ProgrammeError(f"HiGHS gave up: {result.message}")
