@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from bitjoule.network import Network
+from bitjoule.scheme import Scheme
 from bitjoule.train.parameters import unfit_parameter
-from bitjoule.train.ptq.config import PtqError, PtqWarning
+from bitjoule.train.ptq.config import PtqConfig, PtqError, PtqWarning
 
-__all__ = ["FEW_IMAGES", "batched", "check_network", "gathered", "image_shape"]
+__all__ = ["FEW_IMAGES", "batched", "check_network", "check_request", "gathered", "image_shape"]
 
 FEW_IMAGES = 32
 
@@ -37,9 +38,22 @@ def check_network(net: Network) -> None:
             f"ptq: {net.name} has {len(net.graph.inputs)} inputs ({', '.join(net.graph.inputs)}); "
             "calibration takes networks with one"
         )
+    for name, value in net.module.named_buffers():
+        if name.rpartition(".")[2] == "running_var" and bool((value < 0).any()):
+            raise PtqError(f"ptq: {name} holds a variance below 0; mend the network before quantizing it")
     unfit = unfit_parameter(net)
     if unfit is not None:
         raise PtqError(f"ptq: {unfit} holds NaN or infinite values; mend the network before quantizing it")
+
+
+def check_request(scheme: object, config: object, seed: object) -> None:
+    """Types of what a caller asks for; PtqError for others."""
+    if not isinstance(scheme, str | Scheme):
+        raise PtqError(f"ptq: scheme must be a Scheme or its text such as 'w4a8', not {scheme!r}")
+    if config is not None and not isinstance(config, PtqConfig):
+        raise PtqError(f"ptq: config must be a PtqConfig (PRESETS has three), not {type(config).__name__}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise PtqError(f"ptq: seed must be a whole number 0 .. 2^63 - 1, not {seed!r}")
 
 
 def image_shape(net: Network) -> tuple[int, ...]:
@@ -64,6 +78,12 @@ def gathered(
             "or preset='data-free'"
         )
     shape = image_shape(net)
+    single = isinstance(images, Tensor | np.ndarray) and images.ndim == 0
+    if single or not isinstance(images, Tensor | np.ndarray | Iterable):
+        what = "a single number" if single else type(images).__name__
+        raise PtqError(
+            f"calibration_images: expected a tensor (N, ...) or an iterable of batches, not {what}"
+        )
     tensor = (
         _tensor(images[:count]) if isinstance(images, Tensor | np.ndarray) else _taken(images, shape, count)
     )
@@ -76,6 +96,7 @@ def gathered(
             f"calibration_images: expected float images as the network was trained on, got {tensor.dtype}; "
             "normalise them (zoo.batches does), for the network carries no normalisation of its own"
         )
+    tensor = tensor.float()  # float64 beyond its range is no number any more
     bad = ~torch.isfinite(tensor.flatten(1)).all(1)
     if bool(bad.any()):
         raise PtqError(f"calibration_images: image {int(bad.nonzero()[0])} holds NaN or infinite values")
@@ -86,18 +107,25 @@ def gathered(
             PtqWarning,
             stacklevel=3,
         )
-    return tensor.float()
+    return tensor
 
 
 def _tensor(images: Tensor | np.ndarray[Any, Any]) -> Tensor:
-    return images.detach() if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+    if isinstance(images, Tensor):
+        return images.detach()
+    try:
+        return torch.from_numpy(np.ascontiguousarray(images))
+    except TypeError:
+        raise PtqError(
+            f"calibration_images: expected an array of numbers, got one of {images.dtype}"
+        ) from None
 
 
 def _taken(images: Iterable[Any], shape: tuple[int, ...], count: int) -> Tensor:
     found: list[Tensor] = []
     have = 0
     for item in images:
-        batch = item[0] if isinstance(item, tuple | list) else item
+        batch = item[0] if isinstance(item, tuple | list) and item else item
         if not isinstance(batch, Tensor | np.ndarray):
             raise PtqError(
                 f"calibration_images: an iterable gives images or batches as tensors, not "

@@ -107,8 +107,11 @@ class PtqConfig:
                 )
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise PtqError(f"ptq: {name} must be {low:g} .. {high:g}, not {value!r}")
+            whole = hints[name] is int
+            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+            if not number or not low <= value <= high:
+                kind = "a whole number " if whole else ""
+                raise PtqError(f"ptq: {name} must be {kind}{low:g} .. {high:g}, not {value!r}")
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON document."""

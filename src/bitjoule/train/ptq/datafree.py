@@ -7,6 +7,7 @@ lies within beta -+ k abs(gamma), and its mean behind a ReLU is known in closed 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -23,7 +24,7 @@ from bitjoule.train.ptq.report import TensorRow, weight_row
 from bitjoule.train.ptq.trace import mask_at, quantizer_of, weight_readers
 from bitjoule.workload.graph import Node
 
-__all__ = ["means_of", "quantize_without_data", "ranges_of"]
+__all__ = ["mean_shift", "means_of", "no_mean", "quantize_without_data", "ranges_of"]
 
 _K = 6.0
 _INPUT_REACH = 3.0
@@ -163,14 +164,30 @@ def _correct(
     means: dict[str, Tensor],
 ) -> list[str]:
     bias = call.args[2] if len(call.args) > 2 else None
+    shift = mean_shift(layer, original, rounded, means)
+    if shift is None:
+        return [no_mean(layer)]
+    if isinstance(bias, fx.Node) and bias.op == "get_attr":
+        parameter = state[str(bias.target)]
+        parameter += shift.to(parameter.dtype)
+    return []
+
+
+def mean_shift(layer: Node, original: Tensor, rounded: Tensor, means: Mapping[str, Tensor]) -> Tensor | None:
+    """What rounding of its weights takes from the mean of a layer's channels; None without the input's mean.
+
+    `means`: of tensors, per channel, as `means_of` finds them.
+    """
     mean = means.get(layer.inputs[0])
     groups = layer.ints("groups", 1, 1)[0]
     if layer.attributes.get("transposed") or mean is None or len(mean) != original.shape[1] * groups:
-        return [f"{layer.name}: no bias correction, the mean of its input is not known"]
-    if isinstance(bias, fx.Node) and bias.op == "get_attr":
-        parameter = state[str(bias.target)]
-        parameter += bias_shift(original, rounded, mean, groups).to(parameter.dtype)
-    return []
+        return None
+    return bias_shift(original, rounded, mean, groups)
+
+
+def no_mean(layer: Node) -> str:
+    """The note on a layer whose bias is not corrected."""
+    return f"{layer.name}: no bias correction, the mean of its input is not known"
 
 
 def _layer_before(net: Network, tensor: str) -> str:

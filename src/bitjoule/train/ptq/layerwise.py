@@ -22,7 +22,8 @@ from bitjoule.quant.rounding import Gram, GramAccumulator, RoundingError, Window
 from bitjoule.quant.rounding.masked_target import importance, masked_target
 from bitjoule.quant.rounding.target import weight_target
 from bitjoule.quant.sva import SvaQuantizer
-from bitjoule.train.ptq.config import PtqConfig
+from bitjoule.train.ptq.config import PtqConfig, PtqError
+from bitjoule.train.ptq.datafree import mean_shift, no_mean
 from bitjoule.train.ptq.drift import Drift
 from bitjoule.train.ptq.place import is_frozen
 from bitjoule.train.ptq.ranges import range_activation, range_weight
@@ -45,6 +46,8 @@ class LayerPass:
     report come in running order. `seconds` counts ranges, rounding and bias correction.
     `statistics`: what batch norms stored of tensors, compared in `drift`.
     `solved`, `kept`: weights that a mask left, solved anew, and the mask.
+    `means`: means of tensors by batch-norm statistics, for the analytic correction of biases.
+    `pooled`: moments of the float inputs of all calls of a layer that is called more than once.
     """
 
     trace: Trace
@@ -60,6 +63,8 @@ class LayerPass:
     statistics: Mapping[str, EdgeStatistics] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
     budget: TermBudget = field(default_factory=TermBudget)
+    means: Mapping[str, Tensor] = field(default_factory=dict)
+    pooled: Mapping[FakeQuantizer, Gram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         net = self.trace.net
@@ -131,14 +136,15 @@ class LayerPass:
         self.rows[quantizer.name] = weight_row(quantizer, weight, rounded, method)
 
     def _rounds_with_data(self, node: fx.Node, quantizer: FakeQuantizer) -> bool:
-        if self.plain or (self.config.rounding == "nearest" and self.config.refine == "none"):
+        learned = self.plain and quantizer not in self.shared
+        if learned or (self.config.rounding == "nearest" and self.config.refine == "none"):
             return False
         tf = quantizer.tensor_format
         if tf.format.bits > self.config.rounding_up_to_bits:
             return False
         if not is_frozen(quantizer) or tf.format.kind == "float" or quantizer.parameter is None:
             return False
-        obstacle = self._obstacle(self._layer(node))
+        obstacle = self.obstacle(node)
         if obstacle:
             self.notes.append(f"{quantizer.name}: rounded to nearest: {obstacle}")
         return not obstacle
@@ -149,19 +155,20 @@ class LayerPass:
 
     def _approximate(self, node: fx.Node, quantizer: SvaQuantizer, weight: Tensor) -> None:
         rows = weight.detach().double().flatten(1)
-        gram = self._gram(node, quantizer)
+        gram = self.gram(node, quantizer)
         target = rows if self.config.target == "float" else weight_target(rows, gram).weights
         hold(quantizer, self._parameter(quantizer), target, gram, self.budget.terms.get(quantizer))
 
     def squares(self, node: fx.Node, quantizer: FakeQuantizer) -> Tensor:
         """Mean squares (rows, n) of what the weights of a layer are multiplied with; it must have run."""
-        gram = self._gram(node, quantizer, plainly=True)
+        gram = self.gram(node, quantizer, plainly=True)
         weight = cast(Tensor, self.trace.float_value(cast(fx.Node, node.args[1])))
         diagonal = gram.a.diagonal(dim1=1, dim2=2)
         return diagonal.repeat_interleave(len(weight) // len(diagonal), 0)
 
-    @staticmethod
-    def _obstacle(layer: Node) -> str:
+    def obstacle(self, node: fx.Node) -> str:
+        """Why the moments of what a layer reads are not known; "" where they are."""
+        layer = self._layer(node)
         if layer.attributes.get("transposed"):
             return "learned rounding of transposed convolutions is not known"
         top, left, bottom, right = layer.ints("padding", 4)
@@ -172,7 +179,7 @@ class LayerPass:
     def _round(self, node: fx.Node, quantizer: FakeQuantizer, weight: Tensor) -> str:
         config = self.config
         rows = weight.detach().double().flatten(1)
-        gram = self._gram(node, quantizer)
+        gram = self.gram(node, quantizer)
         keep = None
         if quantizer in self.solved:
             target = self.solved[quantizer].double().flatten(1)
@@ -207,10 +214,10 @@ class LayerPass:
     def _prune(self, node: fx.Node, quantizer: FakeQuantizer, weight: Tensor, mask: NMMask) -> Tensor:
         """Choose the survivors by what their inputs are, solve them anew; the survivors alone."""
         solved = weight.detach().clone()
-        if self._obstacle(self._layer(node)):
+        if self.obstacle(node):
             mask.update(weight)
         else:
-            gram = self._gram(node, quantizer)
+            gram = self.gram(node, quantizer)
             rows = weight.detach().double().flatten(1)
             mask.update(importance(rows, gram.a).reshape(weight.shape))
             keep = mask.mask.flatten(1)
@@ -220,7 +227,10 @@ class LayerPass:
         self._parameter(quantizer).copy_(solved)
         return mask.survivors(solved)
 
-    def _gram(self, node: fx.Node, quantizer: FakeQuantizer, plainly: bool = False) -> Gram:
+    def gram(self, node: fx.Node, quantizer: FakeQuantizer, plainly: bool = False) -> Gram:
+        """Second moments of what a layer reads; `plainly`: in the float network alone."""
+        if quantizer in self.pooled and not plainly:
+            return self.pooled[quantizer]
         layer = self._layer(node)
         window = _window(layer)
         accumulator = GramAccumulator(window, images=self.count, seed=self.seed, least=self.config.columns)
@@ -232,7 +242,10 @@ class LayerPass:
             read, plain = (seen, x) if aim else (x, None)
             if layer.op == "conv" and read.dim() == 3:
                 read, plain = read[:, :, None], None if plain is None else plain[:, :, None]
-            accumulator.update(read, plain)
+            try:
+                accumulator.update(read, plain)
+            except RoundingError as error:
+                raise PtqError(f"ptq: {quantizer.name}: {error}") from None
         return accumulator.gram()
 
     # --- bias --------------------------------------------------------------------------------
@@ -241,16 +254,22 @@ class LayerPass:
     def correct_bias(self, node: fx.Node) -> None:
         """Add to the bias what the layer's result lacks in the mean of each channel, and to the result."""
         bias = node.args[2] if len(node.args) > 2 else None
-        if (
-            self.config.bias_correction != "empirical"
-            or not isinstance(bias, fx.Node)
-            or bias.op != "get_attr"
-        ):
+        if self.config.bias_correction == "none" or not isinstance(bias, fx.Node) or bias.op != "get_attr":
             return
         if self.readers[node] in self.shared:
+            self.notes.append(f"{node.meta[MARK]}: no bias correction, the layer is called more than once")
             return
         axis = channel_axis(self._layer(node))
-        shift = mean_of(self.trace.original[node], axis) - mean_of(self.trace.quantized[node], axis)
+        if self.config.bias_correction == "analytic":
+            source = cast(fx.Node, node.args[1])
+            weights = self.trace.float_value(source), self.trace.value_now(source)
+            found = mean_shift(self._layer(node), *weights, self.means)
+            if found is None:
+                self.notes.append(no_mean(self._layer(node)))
+                return
+            shift = found
+        else:
+            shift = mean_of(self.trace.original[node], axis) - mean_of(self.trace.quantized[node], axis)
         parameter = cast(Tensor, self.trace.value_now(bias))
         parameter += shift.to(parameter.dtype)
         dims = self.trace.quantized[node][0].dim()
@@ -271,6 +290,8 @@ class LayerPass:
                         quantizer, torch.cat(self.trace.original[node][:_SHOWN]), row.method
                     )
                     self.rows[quantizer.name] = replace(made, method=f"{row.method}, learned")
+                continue
+            if quantizer in self.shared:
                 continue
             source = cast(fx.Node, node.args[1])
             weight = cast(Tensor, self.trace.float_value(source))

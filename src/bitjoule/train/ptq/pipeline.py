@@ -19,9 +19,9 @@ from bitjoule.network.statistics import edge_statistics
 from bitjoule.quant import FakeQuantizer
 from bitjoule.quant.sva import SvaQuantizer
 from bitjoule.scheme import Scheme, parse_scheme
-from bitjoule.train.ptq.check import batched, check_network, gathered, image_shape
+from bitjoule.train.ptq.check import batched, check_network, check_request, gathered, image_shape
 from bitjoule.train.ptq.config import Preset, PtqConfig, PtqWarning, preset_config
-from bitjoule.train.ptq.datafree import quantize_without_data
+from bitjoule.train.ptq.datafree import means_of, quantize_without_data
 from bitjoule.train.ptq.fisher import importance_of, output_gradients
 from bitjoule.train.ptq.layerwise import LayerPass
 from bitjoule.train.ptq.memory import halving
@@ -29,6 +29,7 @@ from bitjoule.train.ptq.place import placed
 from bitjoule.train.ptq.prepare import prepared, pruned_scheme
 from bitjoule.train.ptq.reconstruct import Learning, reconstruct
 from bitjoule.train.ptq.report import QuantizationReport, QuantizedNetwork
+from bitjoule.train.ptq.shared import shared_grams
 from bitjoule.train.ptq.synthetic import synthetic_images
 from bitjoule.train.ptq.trace import Trace
 from bitjoule.train.ptq.units import units
@@ -73,6 +74,7 @@ def ptq(
     >>> quantized.quantization_report.rows[0].format
     'UINT8'
     """
+    check_request(scheme, config, seed)
     settings = preset_config(preset) if config is None else config
     parsed = pruned_scheme(parse_scheme(scheme) if isinstance(scheme, str) else scheme, settings)
     say = progress or (lambda _text: None)
@@ -95,12 +97,21 @@ def ptq(
     else:
         quantized, work = _calibrated(plain, quantized, images, parsed, settings, seed, say)
         rows, notes = work.rows, work.notes
+        if len(images) < settings.calibration_count:
+            notes.append(
+                f"{len(images)} calibration images where {settings.calibration_count} were asked for"
+            )
         clock.seconds |= work.seconds
         if calibration_images is not None and work.drift.warning:
             warnings.warn(f"ptq: {work.drift.warning}", PtqWarning, stacklevel=2)
             notes.append(work.drift.warning)
     with clock("biases"):
-        round_biases(quantized)
+        unrounded = round_biases(quantized)
+    if unrounded:
+        notes.append(
+            f"the biases of {len(unrounded)} layers stay float (first: {unrounded[0]}): "
+            "their inputs or weights have no single scale"
+        )
     with clock("verify"):
         verify_widths(quantized, _probe(net, seed) if images is None else images)
     quantized = quantized.to(memory_format=torch.contiguous_format).eval()
@@ -173,6 +184,11 @@ def _calibrated(
         work = LayerPass(trace, settings, seed, len(images), statistics=statistics)
         work.budget = _terms(net, images[:_BUDGET_IMAGES], settings, seed)
         work.notes += [work.budget.note] if work.budget.note else []
+        if settings.bias_correction == "analytic":
+            work.means = means_of(plain)
+        if work.shared and settings.rounding != "nearest":
+            again = LayerPass(Trace(net, trace.images), settings, seed, len(images))
+            work.pooled = shared_grams(again)
         with torch.no_grad():
             outputs = [plain(batch) for batch in trace.images] if fisher else []
         run(work, outputs, say)
@@ -240,6 +256,7 @@ def run(work: LayerPass, outputs: list[Tensor], say: Callable[[str], object]) ->
                 learning_of(config),
                 work.seed,
                 {q: (weight, work.kept[q]) for q, weight in work.solved.items()},
+                work.shared,
             )
             if result is not None:
                 work.reconstructed(unit, result)

@@ -45,13 +45,16 @@ def range_weight(quantizer: FakeQuantizer, weight: Tensor, config: PtqConfig) ->
     name = config.weight_range if integer else "minmax"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", QuantizerWarning)
-        params = weight_params(
-            weight.detach(),
-            quantizer.tensor_format,
-            parse_calibrator(name),
-            name=quantizer.name,
-            axis=quantizer.axis,
-        )
+        try:
+            params = weight_params(
+                weight.detach(),
+                quantizer.tensor_format,
+                parse_calibrator(name),
+                name=quantizer.name,
+                axis=quantizer.axis,
+            )
+        except CalibrationError as error:
+            raise PtqError(f"ptq: weight_range: {error}") from None
     put(quantizer, params)
     return name, [str(item.message) for item in caught]
 
@@ -68,10 +71,10 @@ def range_activation(
         return _own_range(quantizer, torch.cat([b.flatten()[: 1 << 16] for b in batches]))
     fmt = quantizer.tensor_format.format
     name = activation_calibrator(config, fmt.bits) if fmt.kind != "float" else "minmax"
-    calibrator = parse_calibrator(name).make(quantizer.name, capacity=config.sample, seed=seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", QuantizerWarning)
         try:
+            calibrator = parse_calibrator(name).make(quantizer.name, capacity=config.sample, seed=seed)
             for batch in batches:
                 calibrator.update(batch)
             params = calibrator.range(quantizer.tensor_format)

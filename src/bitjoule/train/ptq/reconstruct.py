@@ -8,7 +8,7 @@ gradient of the divergence of the network's output at that place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -127,6 +127,7 @@ class _Unit:
         nodes: list[fx.Node],
         readers: dict[fx.Node, FakeQuantizer],
         pruned: Mapping[FakeQuantizer, tuple[Tensor, Tensor]],
+        fixed: Collection[FakeQuantizer],
     ) -> None:
         nodes = [node for node in nodes if node.op != "placeholder"]
         self.trace, self.nodes = trace, nodes
@@ -153,7 +154,7 @@ class _Unit:
                 if source not in trace.activations:
                     self.constants[source] = trace.value_now(source)
             reader = readers.get(node)
-            if reader is None:
+            if reader is None or reader in fixed:
                 continue
             source = cast(fx.Node, node.args[1])
             weight = cast(Tensor, trace.float_value(source))
@@ -233,14 +234,15 @@ def reconstruct(
     learning: Learning,
     seed: int,
     pruned: Mapping[FakeQuantizer, tuple[Tensor, Tensor]] | None = None,
+    fixed: Collection[FakeQuantizer] = (),
 ) -> Reconstruction | None:
     """Learn one unit whose inputs and float result are still in `trace`; sets weights, biases and steps.
 
     `importance`: (abs(g) + 1)^2 of every value of the result, or None. `pruned`: weights to start from and
-    their mask, of quantizers behind one. None is returned where nothing can be
-    learned: the result is no single tensor.
+    their mask, of quantizers behind one. `fixed`: quantizers of weights that stay as they are, other units
+    read them too. None is returned where nothing can be learned: no weight, or no single tensor as result.
     """
-    unit = _Unit(trace, nodes, readers, pruned or {})
+    unit = _Unit(trace, nodes, readers, pruned or {}, fixed)
     plain = [torch.cat(trace.original[node]) for node in unit.inputs if _tensors(trace, node)]
     seen = [torch.cat(trace.quantized[node]) for node in unit.inputs if _tensors(trace, node)]
     if not unit.weights or len(plain) != len(unit.inputs) or not _tensors(trace, unit.output):

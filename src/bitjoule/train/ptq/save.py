@@ -41,7 +41,9 @@ def save_quantized(
     }
     if sensitivities is not None:
         card["sensitivities"] = sensitivities.to_json()
-        (path / PLOT).write_text(sensitivity_svg(sensitivities), encoding="utf-8")
+        partial = path / f".{PLOT}.partial"
+        partial.write_text(sensitivity_svg(sensitivities), encoding="utf-8")
+        partial.replace(path / PLOT)
     write_json(path / CARD, card)
     return path
 
@@ -53,17 +55,18 @@ def sensitivity_svg(found: Sensitivities) -> str:
     >>> sensitivity_svg(Sensitivities("kl", (Sensitivity("fc", "weight", "4", 0.1, 0.01),)))[:4]
     '<svg'
     """
-    from math import floor, log10
+    from math import floor, inf, isnan, log10
 
     tensors = list(dict.fromkeys((row.role, row.tensor) for row in found.rows))
     tokens = list(dict.fromkeys(row.token for row in found.rows))
-    positive = [row.value for row in found.rows if row.value > 0] or [1.0]
+    positive = [row.value for row in found.rows if 0 < row.value < inf] or [1.0]
     low, high = floor(log10(min(positive))), floor(log10(max(positive))) + 1
     step, left, top, tall = 18.0, 60.0, 30.0, 300.0
     wide = left + step * len(tensors) + 120
 
     def height(value: float) -> float:
-        share = (log10(max(value, 10.0**low)) - low) / (high - low)
+        known = 10.0**low if isnan(value) else min(max(value, 10.0**low), 10.0**high)
+        share = (log10(known) - low) / (high - low)
         return top + tall * (1 - share)
 
     parts = [

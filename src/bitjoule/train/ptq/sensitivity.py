@@ -111,8 +111,12 @@ def sensitivities(
         raise PtqError(f"sensitivities: kind must be one of {', '.join(KINDS)}; not {kind!r}")
     if kind in _LABELLED and labels is None:
         raise PtqError(f"sensitivities: kind {kind!r} needs labels; give labels=, or kind='kl' without")
+    if not weights and not activations:
+        raise PtqError("sensitivities: weights and activations name no Format; give at least one")
     check_network(net)
     found = gathered(images, net, count, "fast")
+    if kind in _LABELLED and labels is not None and len(labels) < len(found):
+        raise PtqError(f"sensitivities: {len(found)} images need as many labels, not {len(labels)}")
     parsed = parse_scheme(scheme) if isinstance(scheme, str) else scheme
     settings = config or PtqConfig()
     plain = fold_batch_norm(net)
@@ -148,6 +152,8 @@ class _Probe:
         for node in net.module.graph.nodes:
             quantizer = quantizer_of(net, node)
             if quantizer is None:
+                continue
+            if not (weights if quantizer.role == "weight" else activations):
                 continue
             if quantizer.role == "weight":
                 self.quantizers[node] = {t: self._weight(quantizer.name, t) for t in weights}
@@ -197,7 +203,7 @@ class _Probe:
             if say is not None:
                 say(name)
             reader = self.weight_nodes.get(node)
-            rest = _behind(trace, node if reader is None else reader)
+            rest = _behind(trace, node)
             for token, quantizer in choices.items():
                 source = trace.float_value(node) if reader is not None else values[node]
                 changed: dict[fx.Node, Any] = {node: quantizer(source)}
@@ -232,10 +238,9 @@ class _Probe:
 
 
 def _behind(trace: Trace, start: fx.Node) -> list[fx.Node]:
-    """Nodes that depend on `start`; a layer itself is the first, a quantizer has its value already."""
+    """Activations that depend on the quantizer `start`, of a weight through every layer that reads it."""
     reached = {start}
-    quantizes = quantizer_of(trace.net, start) is not None
-    found = [] if quantizes else [start]
+    found = []
     for node in trace.order:
         if node not in reached and any(source in reached for source in node.all_input_nodes):
             reached.add(node)

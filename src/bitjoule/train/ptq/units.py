@@ -33,5 +33,6 @@ def units(trace: Trace) -> list[list[fx.Node]]:
         found[-1].append(node)
         layers += node in readers
     if not layers and len(found) > 1:
-        found[-2] += found.pop()
+        tail = found.pop()
+        found[-1] += tail
     return found

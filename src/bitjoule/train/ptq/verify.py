@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 
 from bitjoule.network import Network
+from bitjoule.network.graph_writer import MARK
 from bitjoule.quant import FakeQuantizer
 from bitjoule.train.ptq.config import PtqError
 from bitjoule.train.ptq.place import is_frozen
 from bitjoule.train.ptq.trace import quantizer_of, run_node, weight_readers
-from bitjoule.workload.graph import MAC_OPS
+from bitjoule.workload.graph import MAC_OPS, NO_OPS, TRANSPARENT
 
 __all__ = ["round_biases", "verify_widths"]
 
 _IMAGES = 64
 _FIRST = 4096  # values whose distinct ones are looked for in the others
 _FEW = 64
-_PASSIVE = frozenset({"relu", "max_pool2d", "flatten", "view", "reshape", "pad", "permute", "transpose"})
+_PASSIVE = TRANSPARENT | NO_OPS | {"relu", "pad"}
+"""What keeps values on the grid of the quantizer before it."""
 
 
 @torch.no_grad()
@@ -122,36 +125,35 @@ def _activation_levels(net: Network, images: Tensor) -> dict[str, int]:
 
 
 @torch.no_grad()
-def round_biases(net: Network) -> int:
+def round_biases(net: Network) -> tuple[str, ...]:
     """Round every bias to a multiple of input scale times weight scale, as 32-bit accumulators hold it.
 
-    Layers whose input comes from no single quantizer of fixed scale keep theirs. Returns how many were
-    rounded.
+    Layers that read values of no single quantizer of fixed scale keep theirs: their names are returned.
     """
-    rounded = 0
+    described = {node.name: node.op for node in net.graph.nodes}
+    kept: list[str] = []
     for node, quantizer in weight_readers(net).items():
         bias = node.args[2] if len(node.args) > 2 else None
-        if not isinstance(bias, fx.Node) or bias.op != "get_attr" or not is_frozen(quantizer):
+        if not isinstance(bias, fx.Node) or bias.op != "get_attr":
             continue
-        source = _quantizer_before(net, cast(fx.Node, node.args[0]))
-        if source is None or not is_frozen(source):
+        source = _quantizer_before(net, cast(fx.Node, node.args[0]), described)
+        if source is None or not is_frozen(source) or not is_frozen(quantizer):
+            kept.append(str(node.meta[MARK]))
             continue
         owner, _, name = str(bias.target).rpartition(".")
         parameter = cast(Tensor, getattr(net.module.get_submodule(owner), name))
         step = quantizer.scale_now().double() * source.scale_now().double()
         top = float(2**31 - 1)
         parameter.copy_((parameter.double() / step).round_().clamp_(-top - 1, top) * step)
-        rounded += 1
-    return rounded
+    return tuple(kept)
 
 
-def _quantizer_before(net: Network, node: fx.Node) -> FakeQuantizer | None:
+def _quantizer_before(net: Network, node: fx.Node, described: Mapping[str, str]) -> FakeQuantizer | None:
     while True:
         quantizer = quantizer_of(net, node)
         if quantizer is not None:
             return quantizer
         sources = node.all_input_nodes
-        name = getattr(node.target, "__name__", str(node.target)).split(".")[0]
-        if len(sources) != 1 or name not in _PASSIVE:
+        if len(sources) != 1 or described.get(node.meta.get(MARK, "")) not in _PASSIVE:
             return None
         node = sources[0]
