@@ -1,10 +1,13 @@
 """`bitjoule energy` end to end: a zoo network captured, given a scheme, counted and priced."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bitjoule.formats import parse_tensor_format
+from bitjoule.workload import Layer, Workload
 from tests.cli.run import bitjoule
 
 # energy.md 2.2, reference network at 4 Mb: E_DRAM, E_C, E_W, E_A, E_inf in pJ [derived, two implementations]
@@ -141,3 +144,20 @@ def test_weights_that_stay_on_chip(tmp_path: Path) -> None:
 )
 def test_bad_options(arguments: tuple[str, ...], message: str) -> None:
     assert message in bitjoule("energy", "resnet8", "--hardware", "eyeriss", *arguments, code=2).stderr
+
+
+def test_a_saved_workload_is_priced_as_it_is(tmp_path: Path) -> None:
+    layer = Layer("fc", "linear", 1, 32, 64, 1, 1, 1, 1, weight_format=parse_tensor_format("SVA1"))
+    measured = replace(layer, weight_terms=1.03, measured_weight_bits=11_000)
+    file = tmp_path / "measured.json"
+    file.write_text(json.dumps(Workload("net", "wSVA1a8", (measured,)).to_json()), encoding="utf-8")
+    document = json.loads(bitjoule("energy", str(file), "--json").stdout)
+    assert document["workload"]["weight_bits"] == 11_000
+    assert document["cost"]["scheme"] == "wSVA1a8"
+    refused = bitjoule("energy", str(file), "--scheme", "w4a4", code=2)
+    assert "this workload has the Formats of 'wSVA1a8'; to price 'w4a4' give the network" in refused.stderr
+    refused = bitjoule("energy", str(file), "--width", "0.5", code=2)
+    assert "options (width) are for networks of the zoo, not files" in refused.stderr
+    file.write_text('{"schema": "bitjoule.workload/2"}', encoding="utf-8")
+    refused = bitjoule("energy", str(file), code=2)
+    assert "a workload document has schema 'bitjoule.workload/1', not 'bitjoule.workload/2'" in refused.stderr

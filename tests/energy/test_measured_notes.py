@@ -40,8 +40,8 @@ def test_the_accumulator_of_the_hardware_is_added_on() -> None:
     found = cost(net("SPOT3"), shifting())  # psum_bits 24
     assert mac_pj(found) == pytest.approx(128 * 3 * (8 * 0.002 + 24 * 0.003), rel=1e-12)
     assert found.notes[-1] == (
-        "MACs of SPOT3 x INT8 priced as terms x (shift of the input + add of the accumulator): the most terms "
-        "that the Format has"
+        "MACs of SPOT3 x INT8 priced as terms x (shift of the input + add of the accumulator): the most "
+        "terms that the Format has"
     )
     assert found.provenance["mac"] == "anchor_pj: assumed; shift_add: assumed"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,10 +24,20 @@ if TYPE_CHECKING:
 
 __all__ = ["energy"]
 
+DEFAULT = "int8"
+
 
 def energy(
-    network: Annotated[str, typer.Argument(help="A network of the zoo, or an .onnx or graph .json file.")],
-    scheme: Annotated[str, typer.Option(help="Formats: w4a4, int8, hpr-w4a4, fp16, moons-4 ...")] = "int8",
+    network: Annotated[
+        str, typer.Argument(help="A network of the zoo, or an .onnx, graph .json or workload .json file.")
+    ],
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            help="Formats: w4a4, int8, hpr-w4a4, fp16, moons-4 ... A workload has its own.",
+            show_default=DEFAULT,
+        ),
+    ] = None,
     hardware: Annotated[str, typer.Option(help="A preset or a .yaml file.")] = "moons-4mb",
     width: Annotated[float | None, typer.Option(help="Channel multiplier.")] = None,
     set_: Annotated[
@@ -52,17 +64,51 @@ def energy(
     with speaking(verbose=verbose):
         from bitjoule import energy as energy_room
         from bitjoule import hardware as hardware_room
-        from bitjoule.workload import workload_of
 
         described = hardware_room.load(hardware)
         options = energy_room.CostOptions(residency, mode, pin_weights)  # type: ignore[arg-type]
-        graph = graph_of(network, parse_settings(set_ or [], width=width))
-        workload = workload_of(graph, scheme)
+        workload = _workload(network, scheme, parse_settings(set_ or [], width=width))
         cost = energy_room.cost(workload, described, options=options)
         if as_json:
             print_json("energy", {"network": network, "workload": _counts(workload), "cost": cost.to_json()})
             return
         _show(network, workload, cost, described.name, per_layer=per_layer, no_color=no_color)
+
+
+def _workload(network: str, scheme: str | None, options: dict[str, object]) -> Workload:
+    """A saved workload as it is, such as one with measured weights; else that of a graph under `scheme`.
+
+    Raises:
+        ValueError: options or another scheme for a saved workload; what `graph_of` raises.
+    """
+    from bitjoule.workload import workload_of
+
+    found = _saved_workload(Path(network))
+    if found is None:
+        return workload_of(graph_of(network, options), scheme or DEFAULT)
+    if options:
+        raise ValueError(f"{network}: options ({', '.join(options)}) are for networks of the zoo, not files")
+    if scheme is not None and scheme != found.scheme:
+        raise ValueError(
+            f"{network}: this workload has the Formats of {found.scheme!r}; to price {scheme!r} give the "
+            "network or the graph it was made of"
+        )
+    return found
+
+
+def _saved_workload(path: Path) -> Workload | None:
+    """The Workload in a .json file of that schema; None for all else, which `graph_of` reads or refuses."""
+    if path.suffix != ".json" or not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    if not isinstance(document, dict) or not str(document.get("schema")).startswith("bitjoule.workload/"):
+        return None
+    from bitjoule.workload import Workload
+
+    return Workload.from_json(document)
 
 
 def _counts(workload: Workload) -> dict[str, object]:
