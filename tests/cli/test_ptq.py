@@ -50,6 +50,20 @@ def test_within_a_budget(weights: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["sqnr", "fisher"])
+def test_every_kind_of_sensitivity_leads_to_a_scheme(weights: Path, tmp_path: Path, kind: str) -> None:
+    """Decibels do not add up, and curvatures are of weights alone."""
+    arguments = ["ptq", "tfc", "--weights", str(weights), "--count", "64", "--json", "-q", "--compare", "0"]
+    net = capture(zoo.build("tfc", {"inputs": 64}, 0), input_shape=(1, 1, 8, 8), name="tfc")
+    budget = 0.8 * bj.energy(net, "int8", "moons-4mb").energy_uj
+    limits = ["--budget-uj", f"{budget:.9f}", "--hardware", "moons-4mb", "--sensitivity", kind]
+    found = json.loads(bitjoule(*arguments, *limits, "-o", str(tmp_path)).stdout)
+    assert found["solver"] == "proven" and found["energy_uj"] <= budget * (1 + 1e-9)
+    assert found["predicted_loss"] > 0 and found["energy_uj"] > 0.5 * budget
+    rows = json.loads((tmp_path / "card.json").read_text())["sensitivities"]["rows"]
+    assert {row["role"] for row in rows} == {"weight", "activation"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

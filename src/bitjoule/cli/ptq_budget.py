@@ -6,7 +6,7 @@ import dataclasses
 import math
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from bitjoule.train.ptq.sensitivity import Sensitivities
     from bitjoule.zoo import Dataset
 
-__all__ = ["Wanted", "measured", "within_budget"]
+__all__ = ["Wanted", "additive", "measured", "within_budget"]
 
 WIDTHS = ("2", "3", "4", "5", "6", "7", "8")
+CURVATURES = ("hessian", "fisher")
 
 Say = Callable[[str], object] | None
 
@@ -45,9 +46,12 @@ def measured(
     config: PtqConfig,
     seed: int,
     say: Say,
-    choices: tuple[str, ...] = WIDTHS,
+    weights: tuple[str, ...] = WIDTHS,
 ) -> Sensitivities:
-    """Sensitivities of every tensor of `net`; kinds that need labels draw labelled training images."""
+    """Sensitivities of every tensor of `net`, of weights at the widths `weights`.
+
+    Kinds that need labels draw labelled training images.
+    """
     from bitjoule.train.ptq.config import PtqError
     from bitjoule.train.ptq.sensitivity import sensitivities
 
@@ -57,8 +61,8 @@ def measured(
     return sensitivities(
         net,
         images,
-        weights=choices,
-        activations=choices,
+        weights=weights,
+        activations=WIDTHS,
         kind=kind,  # type: ignore[arg-type]  # an unknown one is refused there
         scheme=scheme,
         labels=labels,
@@ -78,6 +82,18 @@ def _images(kind: str, calibration: Tensor, dataset: Dataset) -> tuple[Tensor, T
         return calibration, None
     images, labels = next(iter(zoo.batches(dataset.train, 256, preprocessing=dataset.preprocessing)))
     return images, torch.as_tensor(labels)
+
+
+def additive(kind: str, values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Sensitivities whose sum means something: decibels become noise over signal, others stay.
+
+    >>> additive("sqnr", {"fc": {"4": -20.0}})
+    {'fc': {'4': 0.01}}
+    """
+    return {
+        tensor: {token: 10 ** (value / 10) if kind == "sqnr" else value for token, value in found.items()}
+        for tensor, found in values.items()
+    }
 
 
 def within_budget(
@@ -100,10 +116,13 @@ def within_budget(
     described = hardware_room.load(wanted.hardware)
     graph = fold_batch_norm(net).graph
     found = measured(net, calibration, dataset, scheme, wanted.kind, config, seed, say)
+    if wanted.kind in CURVATURES:  # they are of weights, in the unit of the divergence: nats
+        others = measured(net, calibration, dataset, scheme, "kl", config, seed, say, weights=())
+        found = type(found)(f"{wanted.kind}, activations kl", found.rows + others.rows)
     if say is not None:
         say("energies of every layer at every width")
     table = energy_table(network_genes(graph, scheme), described)
-    programme = table.programme(found.of("weight"), found.of("activation"))
+    programme = table.programme(*(additive(wanted.kind, found.of(role)) for role in ("weight", "activation")))
     answer = solve(programme, Budget(energy_pj=wanted.budget_uj * 1e6))
     chosen = str(table.genes.scheme_of(answer.assignment))
     if say is not None:
@@ -143,7 +162,7 @@ def _compared(
     from bitjoule.train.ptq.sensitivity import compared
 
     quick = dataclasses.replace(config, rounding="nearest", refine="none", reconstruct="none", prune=None)
-    kind = wanted.kind if wanted.kind not in ("hessian", "fisher") else "kl"
+    kind = "kl" if wanted.kind in CURVATURES else wanted.kind
     images, labels = _images(kind, calibration, dataset)
     images = images[:256]
     labels = None if labels is None else labels[:256]
