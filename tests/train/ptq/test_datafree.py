@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bitjoule.network import Network, capture, fold_batch_norm
+from bitjoule.network.equalize import equalize
 from bitjoule.train.ptq import PRESETS, PtqError, configured, ptq
 from bitjoule.train.ptq.datafree import means_of, ranges_of
 from bitjoule.train.ptq.synthetic import statistics_term, synthetic_images
@@ -93,3 +96,46 @@ def test_synthetic_images_have_the_statistics(tiny: Network, method: str) -> Non
 def test_synthetic_calibration(tiny: Network, images: Tensor) -> None:
     config = configured(PRESETS["data-free"], ["calibration_count=32"])
     assert noise(tiny, ptq(tiny, None, f"w8a8{SAME}", config=config), images) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("activation", "most"),
+    [(nn.Hardtanh(-3, 3), 0.05), (nn.Hardtanh(0, 4), 0.05), (nn.ReLU6(), 0.05), (nn.Sigmoid(), 0.1)],
+    ids=["hardtanh", "clamp", "relu6", "sigmoid"],
+)
+def test_clips_have_their_own_limits(activation: nn.Module, most: float) -> None:
+    net, x = _of(activation)
+    level1 = dataclasses.replace(PRESETS["data-free"], synthetic_level=1)
+    quantized = ptq(net, None, "w8a8", config=level1)
+    with torch.no_grad():
+        wanted, found = net(x), quantized(x)
+    assert float((found - wanted).square().sum() / (wanted - wanted.mean(0)).square().sum()) < most
+
+
+def test_limits_per_channel_are_no_limit_of_the_tensor() -> None:
+    net, _ = _of(nn.ReLU6())
+    scaled = equalize(fold_batch_norm(net), relu6="per_channel")
+    clip = next(node for node in scaled.graph.nodes if node.op == "relu6")
+    assert "limit" in clip.attributes
+    least, most = ranges_of(scaled)[clip.output]
+    assert float(least.min()) == 0 and float(most.max()) > 6
+
+
+def test_an_activation_of_unknown_range_is_named() -> None:
+    level1 = dataclasses.replace(PRESETS["data-free"], synthetic_level=1)
+    with pytest.raises(PtqError, match=r"^data-free: no range is known behind leaky_relu '2'; give"):
+        ptq(_of(nn.LeakyReLU(0.1))[0], None, "w8a8", config=level1)
+
+
+def _of(activation: nn.Module) -> tuple[Network, Tensor]:
+    torch.manual_seed(0)
+    norms = [nn.BatchNorm2d(8, momentum=None), nn.BatchNorm2d(4, momentum=None)]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.uniform_(norm.bias, -0.5, 2.0)
+    tail = [activation, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)]
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), norms[0], activation, nn.Conv2d(8, 4, 1), norms[1], *tail)
+    x = torch.randn(64, 3, 12, 12)
+    with torch.no_grad():
+        model.train()(x)
+    return capture(model.eval(), input_shape=(1, 3, 12, 12)).eval(), x

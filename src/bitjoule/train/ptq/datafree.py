@@ -42,7 +42,8 @@ _KEEPS_RANGE = frozenset(
     }
     | {"dropout", "pad"}
 )
-_CLIPS = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0), "hardtanh": (-1.0, 1.0)}
+_CLIPS = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
+_BOUNDED = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 Ends = tuple[Tensor, Tensor]
 
@@ -67,9 +68,14 @@ def ranges_of(net: Network, k: float = _K) -> dict[str, Ends]:
 def _ends(
     net: Network, node: Node, known: dict[str, EdgeStatistics], found: dict[str, Ends], k: float
 ) -> Ends | None:
-    if node.op in _CLIPS:
+    if node.op in _BOUNDED:
+        least, most = _BOUNDED[node.op]
+        return torch.tensor(least), torch.tensor(most)
+    if node.op in _CLIPS or node.op == "hardtanh":
         source = node.inputs[0]
-        least, most = _CLIPS[node.op]
+        least, most = _CLIPS.get(node.op) or _limits(node)
+        if "limit" in node.attributes:  # one per channel, which equalization may have raised
+            most = math.inf
         if source in known:
             return statistics_range(known[source].mean, known[source].std, k, least, most)
         if source in found:
@@ -89,6 +95,13 @@ def _ends(
     low = torch.stack([a.min() for a, _ in parts]).min()
     high = torch.stack([b.max() for _, b in parts]).max()
     return (low.clamp(max=0), high.clamp(min=0)) if node.op == "pad" else (low, high)
+
+
+def _limits(node: Node) -> tuple[float, float]:
+    """Both ends of a clip; in `hardtanh` they are attributes."""
+    low, high = node.attributes["min_value"], node.attributes["max_value"]
+    assert isinstance(low, float) and isinstance(high, float)
+    return low, high
 
 
 def means_of(net: Network) -> dict[str, Tensor]:
@@ -124,10 +137,7 @@ def quantize_without_data(
     quantizers = {q.name: q for q in (quantizer_of(placed, n) for n in placed.module.graph.nodes) if q}
     for point in placed.assignment.points:
         if point.tensor not in ranges:
-            raise PtqError(
-                f"data-free needs BatchNorm statistics: layer {_layer_before(plain, point.tensor)!r} has "
-                "none; give calibration images"
-            )
+            raise PtqError(_unknown(plain, point.tensor))
         quantizer = quantizers[point.name]
         low, high = (end.double() for end in ranges[point.tensor])
         if is_frozen(quantizer):
@@ -190,12 +200,15 @@ def no_mean(layer: Node) -> str:
     return f"{layer.name}: no bias correction, the mean of its input is not known"
 
 
-def _layer_before(net: Network, tensor: str) -> str:
-    """The layer whose result lacks statistics, seen from a tensor that is quantized."""
-    node = net.graph.producer(tensor)
+def _unknown(net: Network, tensor: str) -> str:
+    """Why a tensor that is quantized has no range: a layer without statistics, or an operator after one."""
+    known, node = edge_statistics(net), net.graph.producer(tensor)
     while node is not None and node.op not in ("conv", "linear", "matmul") and node.inputs:
         before = net.graph.producer(node.inputs[0])
+        if node.inputs[0] in known:
+            return f"data-free: no range is known behind {node.op} {node.name!r}; give calibration images"
         if before is None:
             break
         node = before
-    return tensor if node is None else node.name
+    name = tensor if node is None else node.name
+    return f"data-free needs BatchNorm statistics: layer {name!r} has none; give calibration images"
