@@ -1,13 +1,15 @@
 """Post-training quantization of one network: our presets, and other tools where they are installed.
 
     BITJOULE_DATA=FOLDER python benchmarks/ptq.py [--weights resnet20-12fca82f.th] [--schemes w8a8,w4a4]
-        [--presets fast,best] [--seeds 0,1,2] [--images 10000] [--peers] [--choose] [--json FILE]
+        [--presets fast,best] [--set FIELD=VALUE]... [--seeds 0,1,2] [--images 10000] [--peers] [--choose]
+        [--held 2000] [--apart 1000] [--json FILE]
 
 FOLDER holds cifar10/ (JPEG Parquet) and weights/. Protocol: 512 calibration images of the training split
 drawn by the seed, no labels; top-1 on the test images; every convolution, the linear layer, the image and
 the operands of adds at the stated width (`first=same, last=same, preadd=b`). Seconds are wall and processor
 time without evaluation. Recipes were chosen on training images that were not used for calibration (`--choose`
-shows these numbers, and never opens the test images), not on the test images; the spread over seeds is shown.
+shows these numbers, and runs no network on a test image), not on the test images; the spread over seeds is
+shown. `--apart 1000` first scales the channels inside every residual block apart, the function kept.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor
 
 import bitjoule as bj
-from bitjoule.train.ptq import ptq
+from bitjoule.train.ptq import configured, preset_config, ptq
 from bitjoule.zoo.data import Preprocessing, Split
 
 IMAGENET = Preprocessing("standard", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -64,6 +66,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000, help="test images, 10,000 in all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--choose", action="store_true", help="held-out training images, not the test images")
+    parser.add_argument("--held", type=int, default=HELD, help="held-out training images of --choose")
+    parser.add_argument("--set", action="append", default=[], help="a field of every recipe, FIELD=VALUE")
+    parser.add_argument("--apart", type=float, default=1.0, help="ratio of the ranges of a block's channels")
     parser.add_argument("--peers", action="store_true", help="say which other tools are installed")
     parser.add_argument("--json", type=Path, help="write the rows here")
     arguments = parser.parse_args()
@@ -71,12 +76,16 @@ def main() -> None:
     folder = Path(os.environ.get("BITJOULE_DATA", "../shared/data"))
     model = bj.zoo.build(arguments.network, {}, 0)
     bj.zoo.load_weights(model, folder / "weights" / arguments.weights)
+    scale_apart(model, arguments.apart)
     net = bj.capture(model.eval(), input_shape=(1, 3, 32, 32), name=arguments.network).eval()
-    limit = 100 if arguments.choose else arguments.images
+    if not 1 <= arguments.held <= HELD:
+        parser.error(f"--held must be 1 .. {HELD}, not {arguments.held}")
+    limit = 1 if arguments.choose else arguments.images
     data = bj.zoo.load_dataset("cifar10", folder / "cifar10", limit_test=limit)
     pool, pool_labels = first(data.train, POOL + HELD)
     if arguments.choose:
         split, images, labels = "held-out training", pool[POOL:], pool_labels[POOL:]
+        images, labels = images[: arguments.held], labels[: arguments.held]
     else:
         split = "test"
         images, labels = first(data.test, arguments.images)
@@ -89,7 +98,8 @@ def main() -> None:
             for seed in map(int, arguments.seeds.split(",")):
                 calibration = None if preset == "data-free" else drawn(pool[:POOL], seed)
                 wall, cpu = time.perf_counter(), time.process_time()
-                made = ptq(net, calibration, scheme, preset=preset, seed=seed)
+                config = configured(preset_config(preset), arguments.set) if arguments.set else None
+                made = ptq(net, calibration, scheme, preset=preset, config=config, seed=seed)
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 found = results(made, images)
                 agreement = top1(found, wanted.argmax(1))
@@ -98,10 +108,26 @@ def main() -> None:
                 )
                 print(f"  {base} {preset} seed {seed}: {rows[-1].top1:.2f} %, {cpu:.1f} CPU-s", flush=True)
     show(rows)
+    print(
+        f"top-1 of {split} images, float {top1(wanted, labels):.2f} %; spread: greatest less least of seeds "
+        f"{arguments.seeds}. Recipes were chosen on training images, none on test images."
+    )
     if arguments.peers:
         peers()
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+
+
+@torch.no_grad()
+def scale_apart(model: torch.nn.Module, ratio: float) -> None:
+    """Scale the channels between bn1 and conv2 of every block by factors `ratio` apart, undone in conv2."""
+    for path, norm in model.named_modules():
+        if ratio != 1 and path.endswith(".bn1") and isinstance(norm, torch.nn.BatchNorm2d):
+            weight = model.get_parameter(path.removesuffix("bn1") + "conv2.weight")
+            factor = torch.logspace(0, 1, norm.num_features, base=ratio) / ratio**0.5
+            norm.weight.mul_(factor)
+            norm.bias.mul_(factor)
+            weight.div_(factor.view(1, -1, 1, 1))
 
 
 def first(split: Split, count: int) -> tuple[Tensor, Tensor]:
