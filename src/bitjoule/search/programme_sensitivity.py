@@ -43,8 +43,8 @@ def losses(measured: Mapping[str, float], choices: Sequence[str], *, of: str = "
     Raises:
         ProgrammeError: a choice was not measured, or its loss is not finite.
 
-    >>> losses({"2": 0.5, "4": -0.01, "8": 0.03, "POT4": 0.2}, ("8", "4", "2", "POT4"))
-    (0.01, 0.01, 0.5, 0.2)
+    >>> losses({"2": 0.5, "4": -0.25, "8": 0.75, "POT4": 0.2}, ("8", "4", "2", "POT4"))
+    (0.25, 0.25, 0.5, 0.2)
     """
     for choice in choices:
         if not math.isfinite(measured.get(choice, math.nan)):

@@ -39,7 +39,8 @@ def masked_target(w: Tensor, gram: Gram, keep: Tensor, damping: float = 0.01) ->
         RoundingError: a mask of another shape, or rows of different numbers of survivors.
 
     >>> a = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]])
-    >>> masked_target(torch.tensor([[1.0, 1.0]]), Gram(a, a, 9), torch.tensor([[True, False]]), 0.0).tolist()
+    >>> kept = masked_target(torch.tensor([[1.0, 1.0]]), Gram(a, a, 9), torch.tensor([[True, False]]), 0.0)
+    >>> kept.float().tolist()
     [[1.5, 0.0]]
     """
     if keep.shape != w.shape:
