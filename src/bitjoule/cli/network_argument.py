@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bitjoule.network import Network
     from bitjoule.workload import Graph
+    from bitjoule.zoo import Dataset
 
-__all__ = ["graph_of", "parse_settings", "parse_shape"]
+__all__ = ["graph_of", "parse_settings", "parse_shape", "zoo_network"]
 
 FILE_SUFFIXES = (".onnx", ".json")
 
@@ -93,6 +95,26 @@ def graph_of(
         raise ValueError(f"unknown network {network!r}; {mend}")
     model = zoo.build(network, options, seed=0)
     return capture(model, input_shape=input_shape or zoo.input_shape(network, options), name=network).graph
+
+
+def zoo_network(
+    network: str, options: Mapping[str, object], dataset: Dataset, seed: int, weights: Path | None = None
+) -> Network:
+    """A network of the zoo for the images and classes of `dataset`, captured, with the weights of a file or
+    those of `seed`.
+
+    Raises:
+        ValueError: options that the data contradict, or weights of another network.
+    """
+    from bitjoule import zoo
+    from bitjoule.front_door import fitted_options
+    from bitjoule.network import capture
+
+    fitted = fitted_options(network, options, dataset)
+    model = zoo.build(network, fitted, seed)
+    if weights is not None:
+        zoo.load_weights(model, weights)
+    return capture(model, input_shape=zoo.input_shape(network, fitted), name=network)
 
 
 def _graph_in(path: Path) -> Graph:

@@ -33,6 +33,7 @@ __all__ = [
     "print_table",
     "progress_bar",
     "speaking",
+    "tell",
 ]
 
 FAILED = 1
@@ -179,3 +180,8 @@ def _say(text: str, verbose: bool) -> None:
     if verbose:
         traceback.print_exc()
     sys.stderr.write(f"error: {text}\n")
+
+
+def tell(progress: object) -> None:
+    """A line of progress on stderr, so that stdout holds the result alone."""
+    typer.echo(str(progress), err=True)

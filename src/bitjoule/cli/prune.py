@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitjoule.cli.network_argument import parse_settings
+from bitjoule.cli.network_argument import parse_settings, zoo_network
 from bitjoule.cli.output import (
     CommandFailed,
     JsonOption,
@@ -17,12 +17,12 @@ from bitjoule.cli.output import (
     print_json,
     print_table,
     speaking,
+    tell,
 )
 
 if TYPE_CHECKING:
     from bitjoule.hardware import Hardware
     from bitjoule.network import Network
-    from bitjoule.train import Epoch
     from bitjoule.train.accuracy import Accuracy
 
 __all__ = ["prune"]
@@ -70,20 +70,16 @@ def prune(
         from bitjoule import hardware as hardware_room
         from bitjoule import train as train_room
         from bitjoule import zoo
-        from bitjoule.front_door import fitted_options
-        from bitjoule.network import capture
         from bitjoule.network.pruning import prune_channels
         from bitjoule.quant.pruning import fade_channels, without_fading
         from bitjoule.scheme import parse_scheme
 
         parsed, described = parse_scheme(scheme), hardware_room.load(hardware)
         dataset = zoo.load_dataset(data, root)
-        options = fitted_options(network, parse_settings(set_ or [], width=width), dataset)
-        model = zoo.build(network, options, seed)
-        net = capture(model, input_shape=zoo.input_shape(network, options), name=network)
+        net = zoo_network(network, parse_settings(set_ or [], width=width), dataset, seed)
         prune_channels(net, channels, score=score)  # type: ignore[arg-type]  # bad input ends here
         start = fade_channels(net, fading) if fading and score == "bn_gamma" else net
-        progress = None if quiet else _tell
+        progress = None if quiet else tell
         parent = train_room.train_network(
             start,
             dataset,
@@ -138,11 +134,6 @@ def prune(
                 print(f"note: {note}")
         if tuned.failure:
             raise CommandFailed(tuned.failure)
-
-
-def _tell(epoch: Epoch) -> None:
-    """Progress goes to stderr, so that stdout holds the result alone."""
-    typer.echo(str(epoch), err=True)
 
 
 def _fraction(accuracy: Accuracy | None) -> float | None:

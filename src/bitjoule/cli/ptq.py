@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitjoule.cli.network_argument import parse_settings
-from bitjoule.cli.output import JsonOption, QuietOption, VerboseOption, print_json, print_table, speaking
+from bitjoule.cli.network_argument import parse_settings, zoo_network
+from bitjoule.cli.output import (
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    print_json,
+    print_table,
+    speaking,
+    tell,
+)
 from bitjoule.cli.ptq_budget import Wanted, measured, within_budget
 
 if TYPE_CHECKING:
@@ -83,7 +91,7 @@ def ptq(
         net = _network(network, weights, option or [], dataset, seed)
         free = preset == "data-free"
         calibration = None if free else _calibration(dataset, config.calibration_count, seed)
-        say = None if quiet else _tell
+        say = None if quiet else tell
         found: Sensitivities | None = None
         more: dict[str, Any] = {"data": data, "network": network}
         if budget_uj is not None and hardware is not None:
@@ -150,11 +158,6 @@ def _print(result: Any, found: Sensitivities | None) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def _tell(text: str) -> None:
-    """Progress goes to stderr, so that stdout holds the result alone."""
-    typer.echo(text, err=True)
-
-
 def _dataset(kind: str, folder: Path | None, normalise: str | None) -> Dataset:
     from bitjoule import zoo
     from bitjoule.zoo.data import Preprocessing
@@ -168,9 +171,6 @@ def _dataset(kind: str, folder: Path | None, normalise: str | None) -> Dataset:
 
 
 def _network(name: str, weights: Path | None, options: list[str], dataset: Dataset, seed: int) -> Network:
-    from bitjoule import zoo
-    from bitjoule.front_door import fitted_options
-    from bitjoule.network import capture
     from bitjoule.train.ptq.config import PtqError
 
     if weights is None:
@@ -178,10 +178,7 @@ def _network(name: str, weights: Path | None, options: list[str], dataset: Datas
             f"ptq: {name} needs trained weights; give --weights FILE "
             f"(bitjoule train {name} -o FOLDER makes one)"
         )
-    fitted = fitted_options(name, parse_settings(options), dataset)
-    model = zoo.build(name, fitted, seed)
-    zoo.load_weights(model, weights)
-    return capture(model.eval(), input_shape=zoo.input_shape(name, fitted), name=name).eval()
+    return zoo_network(name, parse_settings(options), dataset, seed, weights).eval()
 
 
 def _calibration(dataset: Dataset, count: int, seed: int) -> Tensor:

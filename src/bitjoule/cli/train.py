@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitjoule.cli.network_argument import parse_settings
+from bitjoule.cli.network_argument import parse_settings, zoo_network
 from bitjoule.cli.output import (
     CommandFailed,
     JsonOption,
@@ -16,10 +16,11 @@ from bitjoule.cli.output import (
     print_json,
     print_table,
     speaking,
+    tell,
 )
 
 if TYPE_CHECKING:
-    from bitjoule.train import Epoch, Recipe, TrainReport
+    from bitjoule.train import Recipe, TrainReport
     from bitjoule.train.accuracy import Accuracy
 
 __all__ = ["train"]
@@ -63,8 +64,6 @@ def train(
     with speaking(verbose=verbose):
         from bitjoule import train as train_room
         from bitjoule import zoo
-        from bitjoule.front_door import fitted_options
-        from bitjoule.network import capture
         from bitjoule.scheme import parse_scheme
 
         parsed = parse_scheme(scheme)
@@ -73,9 +72,7 @@ def train(
         recipe, passes = _recipe(preset, epochs, 5)
         parent_recipe, parent_passes = _recipe(parent_preset, parent_epochs, 10)
         dataset = zoo.load_dataset(data, root)
-        options = fitted_options(network, parse_settings(set_ or [], width=width), dataset)
-        model = zoo.build(network, options, seed)
-        net = capture(model, input_shape=zoo.input_shape(network, options), name=network)
+        net = zoo_network(network, parse_settings(set_ or [], width=width), dataset, seed)
         report = train_room.train_network(
             net,
             dataset,
@@ -87,7 +84,7 @@ def train(
             parent_recipe=parent_recipe,
             teacher="parent" if teacher else None,
             workdir=output,
-            progress=None if quiet else _tell,
+            progress=None if quiet else tell,
         )
         document = report.to_json()
         if as_json:
@@ -108,11 +105,6 @@ def _recipe(preset: str | None, epochs: int | None, default: int) -> tuple[Recip
     if not epochs:
         return found, found.epochs if epochs is None else 0
     return recipe(preset, epochs=epochs, warmup=min(found.warmup, epochs / 5)), epochs
-
-
-def _tell(epoch: Epoch) -> None:
-    """Progress goes to stderr, so that stdout holds the result alone."""
-    typer.echo(str(epoch), err=True)
 
 
 def _print_accuracies(network: str, data: str, report: TrainReport) -> None:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.formats import TensorFormat
+from bitjoule.quant.accepted import granular
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.level_set import LevelSet
@@ -84,13 +85,8 @@ class ApotQuantizer(FakeQuantizer):
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
-        scaling = tensor_format.scaling
-        granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
-        return (
-            TRAINABLE.fullmatch(tensor_format.format.name) is not None
-            and scaling.granularity in granularities
-            and scaling.kind == "float"
-        )
+        known = TRAINABLE.fullmatch(tensor_format.format.name) is not None
+        return known and tensor_format.scaling.kind == "float" and granular(tensor_format, role)
 
     def start(self, x: Tensor) -> None:
         prepared = self.transform(x)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from bitjoule.formats import TensorFormat
+from bitjoule.quant.accepted import granular
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.sign_gradients import (
@@ -117,13 +118,8 @@ class BinaryQuantizer(FakeQuantizer):
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
-        scaling = tensor_format.scaling
-        granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
-        return (
-            tensor_format.format.name == "BIPOLAR"
-            and scaling.kind == "float"
-            and scaling.granularity in granularities
-        )
+        signs = tensor_format.format.name == "BIPOLAR" and tensor_format.scaling.kind == "float"
+        return signs and granular(tensor_format, role)
 
     @property
     def has_range(self) -> bool:

@@ -12,13 +12,13 @@ passes.
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bitjoule.formats import TensorFormat
+from bitjoule.quant.accepted import granular, uniform
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.oscillations import OscillatingWeights
@@ -36,7 +36,6 @@ from bitjoule.quant.uniform import (
 __all__ = ["LearnedStep", "LsqQuantizer"]
 
 SMALLEST = 1e-8
-TRAINABLE = re.compile(r"INT([2-9]|1[0-6])(_NARROW)?|UINT([1-9]|1[0-6])|TERNARY")
 
 
 class LearnedStep(torch.autograd.Function):
@@ -98,13 +97,8 @@ class LsqQuantizer(OscillatingWeights, FakeQuantizer):
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
         scaling = tensor_format.scaling
-        granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
-        return (
-            TRAINABLE.fullmatch(tensor_format.format.name) is not None
-            and scaling.kind == "float"
-            and not scaling.zero_point
-            and scaling.granularity in granularities
-        )
+        fits = scaling.kind == "float" and not scaling.zero_point
+        return fits and uniform(tensor_format) and granular(tensor_format, role)
 
     def start(self, x: Tensor) -> None:
         dims = [i for i in range(x.dim()) if i != self.axis] if self.scale_shape else None

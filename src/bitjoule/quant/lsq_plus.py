@@ -15,13 +15,13 @@ s = (max - min) / (p - n), B = min - n s, then a search over 100 shrunk ranges f
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bitjoule.formats import TensorFormat
+from bitjoule.quant.accepted import granular, uniform
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.lsq import LearnedStep
@@ -36,7 +36,6 @@ TRIES = 100
 MOST_SEARCHED = 1 << 16
 """Elements of the first batch that the search looks at, evenly spread."""
 SNAP_FROM = 0.9
-TRAINABLE = re.compile(r"INT([2-9]|1[0-6])(_NARROW)?|UINT([1-9]|1[0-6])|TERNARY")
 
 
 class LearnedStepAndOffset(torch.autograd.Function):
@@ -122,13 +121,8 @@ class LsqPlusQuantizer(OscillatingWeights, FakeQuantizer):
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
         scaling = tensor_format.scaling
-        granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
-        return (
-            TRAINABLE.fullmatch(tensor_format.format.name) is not None
-            and scaling.kind == "float"
-            and scaling.granularity in granularities
-            and not (role == "weight" and scaling.zero_point)
-        )
+        fits = scaling.kind == "float" and not (role == "weight" and scaling.zero_point)
+        return fits and uniform(tensor_format) and granular(tensor_format, role)
 
     def start(self, x: Tensor) -> None:
         wide = x.to(self.scale.dtype)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bitjoule.formats import Format, Minifloat, TensorFormat
+from bitjoule.quant.accepted import granular
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.float_grid import FloatGrid
@@ -97,13 +98,8 @@ class SteQuantizer(FakeQuantizer):
 
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
-        scaling = tensor_format.scaling
-        granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
-        return (
-            _is_trainable(tensor_format.format)
-            and scaling.granularity in granularities
-            and not (role == "weight" and scaling.zero_point)
-        )
+        offset = role == "weight" and tensor_format.scaling.zero_point
+        return _is_trainable(tensor_format.format) and granular(tensor_format, role) and not offset
 
     @property
     def has_range(self) -> bool:

@@ -12,13 +12,13 @@ between the same two integers for 1000 training steps.
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bitjoule.formats import TensorFormat
+from bitjoule.quant.accepted import granular, uniform
 from bitjoule.quant.config import Role
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.uniform import Bounds, grid_, pass_inside, quotient, scale_axis, sum_product
@@ -27,7 +27,6 @@ __all__ = ["LearnedThreshold", "TqtQuantizer"]
 
 STEPS_TO_FREEZE = 1000
 PERCENTILE = 0.9999
-TRAINABLE = re.compile(r"INT([2-9]|1[0-6])(_NARROW)?|UINT([1-9]|1[0-6])|TERNARY")
 
 
 class LearnedThreshold(torch.autograd.Function):
@@ -103,13 +102,8 @@ class TqtQuantizer(FakeQuantizer):
     @classmethod
     def accepts(cls, tensor_format: TensorFormat, role: Role) -> bool:
         scaling = tensor_format.scaling
-        granularities = ("tensor", "channel") if role == "weight" else ("tensor",)
-        return (
-            TRAINABLE.fullmatch(tensor_format.format.name) is not None
-            and scaling.kind == "pot"
-            and not scaling.zero_point
-            and scaling.granularity in granularities
-        )
+        fits = scaling.kind == "pot" and not scaling.zero_point
+        return fits and uniform(tensor_format) and granular(tensor_format, role)
 
     def start(self, x: Tensor) -> None:
         threshold = self.positive_or_one(self._threshold(x.to(self.log2_t.dtype)) / self.top)

@@ -18,8 +18,7 @@ from torch.nn import functional
 from bitjoule.network import Network, fold_batch_norm
 from bitjoule.quant import FakeQuantizer, make_activation_quantizer, make_weight_quantizer
 from bitjoule.quant.calibration import activation_format
-from bitjoule.scheme import Scheme, parse_scheme
-from bitjoule.scheme.scheme import Precision
+from bitjoule.scheme import Precision, Scheme, parse_scheme
 from bitjoule.train.ptq.check import batched, check_network, gathered
 from bitjoule.train.ptq.config import PtqConfig, PtqError
 from bitjoule.train.ptq.curvature import curvatures
