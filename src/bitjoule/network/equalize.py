@@ -35,7 +35,8 @@ SETTLED = 1e-4
 """Sweeps end when no scale differs from 1 by more."""
 
 BIAS_GUARD = 8.0
-"""A channel stays when its bias would exceed this many times its range [assumed, ptq.md section 2]."""
+"""A channel stays when its bias would exceed this many times the widest range that any channel gets: biases
+matter beside the range of the tensor, not of their own channel [assumed; ptq.md section 2]."""
 
 LEAST_SCALE, GREATEST_SCALE = 1e-8, 1e8
 

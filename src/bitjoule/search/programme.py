@@ -4,7 +4,8 @@ The model is additive (search.md section 3.4): the predicted loss is the sum of 
 tensor, or a group of activation tensors of one width), the energy a sum of terms, each of which depends on a
 few genes: a layer on its weights, its input and its output. It is a prediction: evaluate the answers for real
 (`programme_sensitivity.py` compares). `programme_energy.py` makes the terms of a network on a hardware,
-`programme_milp.py` solves by HiGHS, `programme_dp.py` by dynamic programming.
+`programme_steps.py` prices them, `programme_milp.py` solves by HiGHS (its variables: `programme_model.py`),
+`programme_dp.py` by dynamic programming.
 """
 
 from __future__ import annotations
