@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bitjoule.network import Network
 from bitjoule.train.ptq import PRESETS, PtqConfig, PtqError, configured, ptq
+from bitjoule.train.ptq.check import gathered
 from bitjoule.train.ptq.sensitivity import sensitivities
 
 
@@ -83,6 +84,19 @@ def test_fewer_images_than_asked_for_is_said(tiny: Network, images: Tensor) -> N
     assert "64 calibration images where 512 were asked for" in notes
     config = configured(PRESETS["fast"], ["calibration_count=64"])
     assert ptq(tiny, images, "w8a8", config=config).quantization_report.notes == ()
+
+
+def test_best_uses_up_to_1024_images(tiny: Network, images: Tensor) -> None:
+    many = images.repeat(18, 1, 1, 1)
+    assert [len(gathered(many, tiny, PRESETS[p].calibration_count, p)) for p in ("fast", "best")] == [
+        512,
+        1024,
+    ]
+    cheap = configured(PRESETS["best"], ["rounding=nearest", "refine=none", "reconstruct=none"])
+    enough = ptq(tiny, many[:600], "w8a8", config=cheap).quantization_report
+    assert enough.images == 600 and enough.notes == ()
+    few = ptq(tiny, images, "w8a8", config=cheap).quantization_report.notes
+    assert few == ("64 calibration images where 512 were asked for",)
 
 
 def test_labels_and_formats_of_sensitivities(tiny: Network, images: Tensor) -> None:

@@ -13,9 +13,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
-__all__ = ["PRESETS", "Preset", "PtqConfig", "PtqError", "PtqWarning", "configured", "preset_config"]
+__all__ = [
+    "ENOUGH_IMAGES",
+    "PRESETS",
+    "Preset",
+    "PtqConfig",
+    "PtqError",
+    "PtqWarning",
+    "configured",
+    "preset_config",
+]
 
 Preset = Literal["fast", "best", "data-free"]
+
+ENOUGH_IMAGES = 512
+"""Calibration images that every preset is content with."""
 
 
 class PtqError(ValueError):
@@ -61,7 +73,8 @@ class PtqConfig:
     asymmetric_below_bits
         activations with negative values get a zero-point below so many bits.
     calibration_count, batch_size, synthetic_level
-        images used, images at once; 1: no images at all, 2: images made from batch-norm statistics.
+        images used, of those given the first; images at once; 1: no images at all, 2: images made from
+        batch-norm statistics. `best` uses up to 1,024 images, and 512 are enough for it as well.
     prune
         `2:4` or `channels:0.3` before anything else.
     """
@@ -150,6 +163,7 @@ PRESETS: Mapping[str, PtqConfig] = {
         rounding="best_of",
         refine="flips",
         reconstruct="block",
+        calibration_count=1024,
     ),
     "data-free": PtqConfig(
         relu6="relu",

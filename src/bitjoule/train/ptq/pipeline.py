@@ -20,7 +20,7 @@ from bitjoule.quant import FakeQuantizer
 from bitjoule.quant.sva import SvaQuantizer
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.train.ptq.check import batched, check_network, check_request, gathered, image_shape
-from bitjoule.train.ptq.config import Preset, PtqConfig, PtqWarning, preset_config
+from bitjoule.train.ptq.config import ENOUGH_IMAGES, PRESETS, Preset, PtqConfig, PtqWarning, preset_config
 from bitjoule.train.ptq.datafree import means_of, quantize_without_data
 from bitjoule.train.ptq.fisher import importance_of, output_gradients
 from bitjoule.train.ptq.layerwise import LayerPass
@@ -55,7 +55,8 @@ def ptq(
     """Quantize a trained network after training; `net` itself is never changed, labels are never read.
 
     calibration_images
-        float32 (N, ...) as the network takes them; also an array, or an iterable of batches.
+        float32 (N, ...) as the network takes them; also an array, or an iterable of batches. The first
+        `calibration_count` are used: 512, or with preset `best` 1,024 where as many are given.
     config
         a recipe in the place of the preset's.
     evaluate
@@ -88,7 +89,7 @@ def ptq(
     float_accuracy = evaluate(net) if evaluate is not None else None
     with clock("graph"):
         say("folding batch norm")
-        plain = prepared(net, parsed, settings)
+        plain = prepared(net, parsed, settings, images)
         signed = images is None or bool((images < 0).any())
         quantized = _placed(plain, parsed, settings, signed)
     if images is None:
@@ -97,12 +98,13 @@ def ptq(
     else:
         quantized, work = _calibrated(plain, quantized, images, parsed, settings, seed, say)
         rows, notes = work.rows, work.notes
-        if len(images) < settings.calibration_count:
-            notes.append(
-                f"{len(images)} calibration images where {settings.calibration_count} were asked for"
-            )
+        asked = settings.calibration_count
+        asked = ENOUGH_IMAGES if asked == PRESETS["best"].calibration_count else asked
+        if len(images) < asked:
+            notes.append(f"{len(images)} calibration images where {asked} were asked for")
         clock.seconds |= work.seconds
-        if calibration_images is not None and work.drift.warning:
+        cut = (settings.prune or "").startswith("channels")  # batch norms knew the channels that are gone
+        if calibration_images is not None and work.drift.warning and not cut:
             warnings.warn(f"ptq: {work.drift.warning}", PtqWarning, stacklevel=2)
             notes.append(work.drift.warning)
     with clock("biases"):

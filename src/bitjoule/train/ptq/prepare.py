@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from torch import nn
+from torch import Tensor, nn
 
-from bitjoule.network import Network, fold_batch_norm
+from bitjoule.network import Network, NetworkError, fold_batch_norm
 from bitjoule.network.absorb import absorb_bias
 from bitjoule.network.equalize import equalize
+from bitjoule.network.pruning import prune_channels
 from bitjoule.network.split import split_outliers
 from bitjoule.scheme import Scheme
 from bitjoule.train.ptq.config import PtqConfig, PtqError
+from bitjoule.train.ptq.cut_channels import cut_by_data
 from bitjoule.train.ptq.place import with_biases
 from bitjoule.workload import assign
 from bitjoule.workload.sparsity import parse_sparsity
@@ -24,10 +26,12 @@ _UNEVEN = 32.0
 _BLOCKS = re.compile(r"[0-9]+:[0-9]+")
 
 
-def prepared(net: Network, scheme: Scheme, config: PtqConfig) -> Network:
-    """The float network that is quantized: batch norm folded and what else `config` asks for."""
-    pruned = _pruned(net, config.prune)
-    folded = fold_batch_norm(pruned)
+def prepared(net: Network, scheme: Scheme, config: PtqConfig, images: Tensor | None = None) -> Network:
+    """The float network that is quantized: batch norm folded and what else `config` asks for.
+
+    With `images`, channels are pruned by what they do on them.
+    """
+    folded = fold_batch_norm(_pruned(net, config, images))
     if config.equalize and gains_from_equalization(folded, scheme, config):
         folded = equalize(folded, sweeps=config.equalize, relu6=config.relu6)
         if config.absorb_bias != "none":
@@ -93,18 +97,22 @@ def pruned_scheme(scheme: Scheme, config: PtqConfig) -> Scheme:
     return dataclasses.replace(scheme, prune=(rule.kept, rule.block))
 
 
-def _pruned(net: Network, rule: str | None) -> Network:
+def _pruned(net: Network, config: PtqConfig, images: Tensor | None) -> Network:
+    rule = config.prune
     if rule is None or _BLOCKS.fullmatch(rule):
         return net
     kind, colon, share = rule.partition(":")
     if kind == "channels" and colon:
-        from bitjoule.network.pruning import prune_channels
-
         try:
             ratio = float(share)
         except ValueError:
             raise PtqError(f"ptq: prune=channels:SHARE takes a share such as 0.3, not {share!r}") from None
-        return prune_channels(net, ratio).eval()
+        try:
+            if images is not None:
+                return cut_by_data(fold_batch_norm(net), ratio, images, config.batch_size)
+            return prune_channels(net, ratio).eval()
+        except NetworkError as error:
+            raise PtqError(f"ptq: prune={rule}: {error}") from None
     raise PtqError(
         f"ptq: prune must be none, N:M such as 2:4 (of every 4 weights 2 stay) or channels:0.3, not {rule!r}"
     )
