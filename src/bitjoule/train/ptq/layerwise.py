@@ -81,7 +81,7 @@ class LayerPass:
 
     def step(self, node: fx.Node) -> None:
         """Run one node in both networks; quantize what it reads or is first."""
-        self._timed("float pass", self.trace.run_float, node)
+        self._timed("float pass", self.trace.run_float, node, node not in self.readers)
         if node in self.readers:
             stored = self.statistics.get(self._layer(node).output)
             if (
@@ -95,7 +95,8 @@ class LayerPass:
         weights = self.readers.get(node)
         if weights is not None and weights not in self.done:
             self._weights(node, weights)
-        self._timed("quantized pass", self.trace.run_quantized, node)
+        self.trace.forget_float(node)
+        self._timed("quantized pass", self.trace.run_quantized, node, True)
         if weights is not None:
             self._timed("bias correction", self.correct_bias, node)
             self._result_row(node, weights)
@@ -111,7 +112,7 @@ class LayerPass:
         method, notes = range_activation(quantizer, values, self.config, self.seed)
         self.notes += notes
         self.done.add(quantizer)
-        self.rows[quantizer.name] = activation_row(quantizer, torch.cat(values[:_SHOWN]), method)
+        self.rows[quantizer.name] = activation_row(quantizer, _shown(values), method)
 
     # --- weights -----------------------------------------------------------------------------
 
@@ -274,21 +275,22 @@ class LayerPass:
         parameter += shift.to(parameter.dtype)
         dims = self.trace.quantized[node][0].dim()
         shaped = shift.to(parameter.dtype).view([-1 if i == axis % dims else 1 for i in range(dims)])
-        self.trace.quantized[node] = [value + shaped for value in self.trace.quantized[node]]
+        values = self.trace.quantized[node]
+        assert isinstance(values, list)
+        for i, value in enumerate(values):  # batch by batch: never two copies of all images
+            values[i] = value + shaped
 
     def reconstructed(self, unit: list[fx.Node], result: Reconstruction) -> None:
         """Run a unit again after its weights, steps and biases were learned; the report follows."""
         for node in unit:
-            self.trace.run_quantized(node)
+            self.trace.run_quantized(node, spend=True)
             quantizer = self.readers.get(node) or quantizer_of(self.trace.net, node)
             if quantizer is None:
                 continue
             row = self.rows[quantizer.name]
             if quantizer.role == "activation":
                 if node in self.trace.original:
-                    made = activation_row(
-                        quantizer, torch.cat(self.trace.original[node][:_SHOWN]), row.method
-                    )
+                    made = activation_row(quantizer, _shown(self.trace.original[node]), row.method)
                     self.rows[quantizer.name] = replace(made, method=f"{row.method}, learned")
                 continue
             if quantizer in self.shared:
@@ -302,8 +304,8 @@ class LayerPass:
         self.undecided.append(result.undecided)
 
     def _result_row(self, node: fx.Node, quantizer: FakeQuantizer) -> None:
-        found = torch.cat(self.trace.quantized[node][:_SHOWN])
-        wanted = torch.cat(self.trace.original[node][:_SHOWN])
+        found = _shown(self.trace.quantized[node])
+        wanted = _shown(self.trace.original[node])
         row = self.rows[quantizer.name]
         self.rows[quantizer.name] = replace(row, output_sqnr_db=sqnr_db(wanted, found))
 
@@ -329,6 +331,11 @@ def mean_of(batches: Batches, axis: int) -> Tensor:
         total = total + x.sum(rest, dtype=torch.float64)
         count += x.numel() // x.shape[axis]
     return total / count
+
+
+def _shown(batches: Batches) -> Tensor:
+    """The values from which the numbers of a report are taken."""
+    return torch.cat(list(batches[:_SHOWN]))
 
 
 def _window(layer: Node) -> Window:

@@ -236,12 +236,13 @@ def run(work: LayerPass, outputs: list[Tensor], say: Callable[[str], object]) ->
         read = {s for n in unit for s in n.all_input_nodes if s in trace.activations}
         read -= {node for node in unit if node.op != "placeholder"}
         learns = work.plain = reconstructs(work, unit)
+        trace.held = read if learns else set()
         for node in unit:
             weights = work.readers.get(node)
             if weights is not None:
                 say(f"{weights.name}: {weights.tensor_format}")
             work.step(node)
-            trace.forget(place, read if learns else set())
+            trace.forget(place, trace.held)
             place += 1
         if learns:
             say(f"reconstructing the unit that ends with {unit[-1].name}")
@@ -260,6 +261,7 @@ def run(work: LayerPass, outputs: list[Tensor], say: Callable[[str], object]) ->
                 {q: (weight, work.kept[q]) for q, weight in work.solved.items()},
                 work.shared,
             )
+            trace.held = set()
             if result is not None:
                 work.reconstructed(unit, result)
             trace.forget(place - 1, set())

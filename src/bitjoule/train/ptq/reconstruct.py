@@ -8,7 +8,7 @@ gradient of the divergence of the network's output at that place.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from bitjoule.quant.lsq import LearnedStep
 from bitjoule.quant.lsq_plus import LearnedStepAndOffset
 from bitjoule.quant.rounding import beta_at, level_grid, rectified_sigmoid, share_at, soft_start
 from bitjoule.quant.uniform import Bounds
+from bitjoule.train.ptq.held import Levels, joined
 from bitjoule.train.ptq.place import is_frozen
 from bitjoule.train.ptq.trace import Trace, quantizer_of, run_node
 
@@ -191,7 +192,9 @@ class _Unit:
         return cast(Tensor, values[self.output])
 
     @torch.no_grad()
-    def cost(self, inputs: list[Tensor], wanted: Tensor, importance: Tensor | None, soft: bool) -> float:
+    def cost(
+        self, inputs: Sequence[Tensor | Levels], wanted: Tensor, importance: Tensor | None, soft: bool
+    ) -> float:
         """Mean cost of the unit's error with everything quantized, over all images."""
         total = 0.0
         for first in range(0, len(wanted), _AT_ONCE):
@@ -243,11 +246,11 @@ def reconstruct(
     read them too. None is returned where nothing can be learned: no weight, or no single tensor as result.
     """
     unit = _Unit(trace, nodes, readers, pruned or {}, fixed)
-    plain = [torch.cat(trace.original[node]) for node in unit.inputs if _tensors(trace, node)]
-    seen = [torch.cat(trace.quantized[node]) for node in unit.inputs if _tensors(trace, node)]
+    plain = [_whole(trace, node) for node in unit.inputs if _tensors(trace, node)]
+    seen = [joined(trace.quantized[node]) for node in unit.inputs if _tensors(trace, node)]
     if not unit.weights or len(plain) != len(unit.inputs) or not _tensors(trace, unit.output):
         return None
-    wanted = torch.cat(trace.original[unit.output])
+    wanted = _whole(trace, unit.output)
     before = unit.cost(seen, wanted, importance, soft=False)
     with torch.enable_grad():
         undecided = _learn(unit, plain, seen, wanted, importance, learning, seed)
@@ -260,7 +263,7 @@ def reconstruct(
 def _learn(
     unit: _Unit,
     plain: list[Tensor],
-    seen: list[Tensor],
+    seen: Sequence[Tensor | Levels],
     wanted: Tensor,
     importance: Tensor | None,
     learning: Learning,
@@ -304,6 +307,14 @@ def _learn(
         optimizer.step()
     count = sum(int(w.free.sum()) for w in unit.weights.values())
     return float(sum(w.undecided().detach() for w in unit.weights.values())) / max(1, count)
+
+
+def _whole(trace: Trace, node: fx.Node) -> Tensor:
+    """All float values of a node as one tensor, of which its batches become views: they are held once."""
+    batches = trace.original[node]
+    whole = torch.cat(list(batches))
+    trace.original[node] = list(torch.split(whole, [len(x) for x in batches]))
+    return whole
 
 
 def _tensors(trace: Trace, node: fx.Node) -> bool:

@@ -1,11 +1,12 @@
 """The captured graph run on two networks at once: the float one, and the one quantized so far.
 
-Every activation is held for all calibration images, as a list of batches, until its last reader has run.
+Every activation is held for all calibration images, batch by batch, until its last reader has run: those of
+the quantized network as levels where a quantizer made them (`held.py`), the others as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,11 +16,12 @@ from bitjoule.network import Network
 from bitjoule.network.surgery import QUANTIZERS
 from bitjoule.quant import FakeQuantizer
 from bitjoule.quant.pruning import NMMask, parameter_node
+from bitjoule.train.ptq.held import HeldBatches, byte_grid, release
 from bitjoule.train.ptq.memory import OutOfMemory, is_out_of_memory
 
 __all__ = ["Batches", "Trace", "mask_at", "quantizer_of", "run_node", "weight_readers"]
 
-Batches = list[Any]
+Batches = Sequence[Any]
 """One activation of all images, batch by batch."""
 
 
@@ -72,6 +74,8 @@ class Trace:
     original, quantized
         node -> batches, for activations. What depends on parameters alone is computed when it is asked for,
         from the parameters at the start (`float_value`) or as they are now (`value_now`).
+    held
+        nodes that keep their values although their last reader has run.
     """
 
     def __init__(self, net: Network, images: list[Tensor]) -> None:
@@ -82,7 +86,9 @@ class Trace:
         self.start = {name: value.detach().clone() for name, value in net.module.state_dict().items()}
         self.activations = self._activations()
         self.order = [node for node in self.graph.nodes if node in self.activations and node.op != "output"]
+        self.place = {node: i for i, node in enumerate(self.order)}
         self.last_use = self._last_uses()
+        self.held: set[fx.Node] = set()
 
     def _activations(self) -> set[fx.Node]:
         found: set[fx.Node] = set()
@@ -92,10 +98,9 @@ class Trace:
         return found
 
     def _last_uses(self) -> dict[fx.Node, int]:
-        place = {node: i for i, node in enumerate(self.order)}
         end = len(self.order)
         return {
-            node: max((place.get(user, end) for user in node.users), default=i)
+            node: max((self.place.get(user, end) for user in node.users), default=i)
             for i, node in enumerate(self.order)
         }
 
@@ -119,27 +124,37 @@ class Trace:
         args, kwargs = _fetched(node, self.value_now)
         return run_node(self.module, node, args, kwargs)
 
-    def run_float(self, node: fx.Node) -> None:
-        """Compute the float values of `node`; a quantizer hands its input on."""
+    def run_float(self, node: fx.Node, spend: bool = False) -> None:
+        """Compute the float values of `node`; a quantizer hands its input on.
+
+        `spend`: what nobody reads after this node goes batch by batch.
+        """
         if node.op == "placeholder":
             self.original[node] = list(self.images)
         elif quantizer_of(self.net, node) is not None:
-            self.original[node] = self.original[node.all_input_nodes[0]]
+            self.original[node] = list(self.original[node.all_input_nodes[0]])
         else:
-            self.original[node] = self._run(node, self.original, self.float_value)
+            self.original[node] = self._run(node, self.original, self.float_value, spend)
 
-    def run_quantized(self, node: fx.Node) -> None:
-        """Compute the values of `node` in the network quantized so far."""
+    def run_quantized(self, node: fx.Node, spend: bool = False) -> None:
+        """Compute the values of `node` in the network quantized so far; `spend` as in `run_float`."""
         if node.op == "placeholder":
             self.quantized[node] = list(self.images)
         else:
-            self.quantized[node] = self._run(node, self.quantized, self.value_now)
+            self.quantized[node] = self._run(node, self.quantized, self.value_now, spend)
 
     @torch.no_grad()
     def _run(
-        self, node: fx.Node, values: dict[fx.Node, Batches], constant: Callable[[fx.Node], Any]
+        self,
+        node: fx.Node,
+        values: dict[fx.Node, Batches],
+        constant: Callable[[fx.Node], Any],
+        spend: bool,
     ) -> Batches:
         fixed = {s: constant(s) for s in node.all_input_nodes if s not in self.activations}
+        spent = [s for s in node.all_input_nodes if s in values and self._is_spent(s, node)] if spend else []
+        quantizer = quantizer_of(self.net, node) if values is self.quantized else None
+        grid = None if quantizer is None else byte_grid(quantizer)
         results = []
         for i in range(len(self.images)):
 
@@ -148,13 +163,26 @@ class Trace:
 
             args, kwargs = _fetched(node, value)
             try:
-                results.append(run_node(self.module, node, args, kwargs))
+                found = run_node(self.module, node, args, kwargs)
+                fits = grid is not None and isinstance(found, Tensor) and found.dtype == torch.float32
+                results.append(grid.encode(found) if grid is not None and fits else found)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 sources = [value(source) for source in node.all_input_nodes]
                 raise OutOfMemory(node.name, [x for x in sources if isinstance(x, Tensor)]) from error
-        return results
+            for source in spent:
+                release(values[source], i)
+        return HeldBatches(grid, results) if grid is not None and fits else results
+
+    def _is_spent(self, source: fx.Node, node: fx.Node) -> bool:
+        return self.last_use[source] <= self.place[node] and source not in self.held
+
+    def forget_float(self, node: fx.Node) -> None:
+        """Drop the float values of what nothing after `node` reads; `node` itself stays."""
+        for source in node.all_input_nodes:
+            if source in self.original and self._is_spent(source, node):
+                del self.original[source]
 
     def forget(self, place: int, kept: set[fx.Node]) -> None:
         """Drop values that nothing after `place` reads, except `kept`."""
@@ -170,8 +198,3 @@ def _fetched(node: fx.Node, value: Callable[[fx.Node], Any]) -> tuple[Any, Any]:
 def _attribute(module: fx.GraphModule, path: str) -> Any:
     owner, _, name = path.rpartition(".")
     return getattr(module.get_submodule(owner), name)
-
-
-def values_of(batches: Batches) -> Iterator[Tensor]:
-    """The tensors among the values of an activation."""
-    return (value for value in batches if isinstance(value, Tensor))
