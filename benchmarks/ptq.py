@@ -1,8 +1,9 @@
 """Post-training quantization of one network: our presets, and other tools where they are installed.
 
     BITJOULE_DATA=FOLDER python benchmarks/ptq.py [--weights resnet20-12fca82f.th] [--schemes w8a8,w4a4]
-        [--presets fast,best] [--set FIELD=VALUE]... [--seeds 0,1,2] [--images 10000] [--peers] [--choose]
+        [--presets fast,best] [--set FIELD=VALUE]... [--seeds 0,1,2] [--images 10000] [--choose]
         [--held 2000] [--apart 1000] [--json FILE]
+        [--peers] [--python PATH]... [--tools Brevitas,AIMET,...] [--recipes default]
 
 FOLDER holds cifar10/ (JPEG Parquet) and weights/. Protocol: 512 calibration images of the training split
 drawn by the seed, no labels; top-1 on the test images; every convolution, the linear layer, the image and
@@ -10,12 +11,13 @@ the operands of adds at the stated width (`first=same, last=same, preadd=b`). Se
 time without evaluation. Recipes were chosen on training images that were not used for calibration (`--choose`
 shows these numbers, and runs no network on a test image), not on the test images; the spread over seeds is
 shown. `--apart 1000` first scales the channels inside every residual block apart, the function kept.
+`--peers` runs Brevitas, AIMET, NNCF, torchao and ONNX Runtime on the same weights, calibration images and
+test images; each where it is installed: the running interpreter, or one that --python names.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import statistics
@@ -24,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from ptq_peers import TOOLS, Answer, Job, run_peers, widths
 from torch import Tensor
 
 import bitjoule as bj
@@ -32,28 +35,22 @@ from bitjoule.zoo.data import Preprocessing, Split
 
 IMAGENET = Preprocessing("standard", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 POOL, HELD = 6000, 2000
-PEERS = {
-    "brevitas": "Brevitas",
-    "aimet_torch": "AIMET",
-    "nncf": "NNCF",
-    "torchao": "torchao",
-    "onnxruntime": "ONNX Runtime",
-}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run: top-1 in percent on `split`."""
+    """One run: top-1 in percent on `split`; without numbers the note is the reason."""
 
     tool: str
     scheme: str
     preset: str
-    seed: int
+    seed: int | None
     split: str
-    top1: float
-    agreement: float
-    wall_s: float
-    cpu_s: float
+    top1: float | None
+    agreement: float | None
+    wall_s: float | None
+    cpu_s: float | None
+    note: str = ""
 
 
 def main() -> None:
@@ -69,10 +66,16 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=HELD, help="held-out training images of --choose")
     parser.add_argument("--set", action="append", default=[], help="a field of every recipe, FIELD=VALUE")
     parser.add_argument("--apart", type=float, default=1.0, help="ratio of the ranges of a block's channels")
-    parser.add_argument("--peers", action="store_true", help="say which other tools are installed")
+    parser.add_argument("--peers", action="store_true", help="run other tools where they are installed")
+    parser.add_argument("--python", action="append", default=[], help="an interpreter that has some of them")
+    parser.add_argument("--tools", default=",".join(tool.name for tool in TOOLS), help="which other tools")
+    parser.add_argument("--recipes", choices=("all", "default"), default="all", help="of each other tool")
     parser.add_argument("--json", type=Path, help="write the rows here")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    tools = [tool for tool in TOOLS if tool.name in arguments.tools.split(",")]
+    if unknown := set(arguments.tools.split(",")) - {tool.name for tool in tools}:
+        parser.error(f"--tools: {', '.join(unknown)}; there are {', '.join(tool.name for tool in TOOLS)}")
     folder = Path(os.environ.get("BITJOULE_DATA", "../shared/data"))
     model = bj.zoo.build(arguments.network, {}, 0)
     bj.zoo.load_weights(model, folder / "weights" / arguments.weights)
@@ -106,14 +109,30 @@ def main() -> None:
                 rows.append(
                     Row("bitjoule", base, preset, seed, split, top1(found, labels), agreement, wall, cpu)
                 )
-                print(f"  {base} {preset} seed {seed}: {rows[-1].top1:.2f} %, {cpu:.1f} CPU-s", flush=True)
+                tell(rows[-1])
+    if arguments.peers:
+        calibration = {
+            f"calibration/{s}": drawn(pool[:POOL], s) for s in map(int, arguments.seeds.split(","))
+        }
+        weights = {f"weights/{name}": value for name, value in model.state_dict().items()}
+        job = Job(
+            arguments.network,
+            {base: bits for base in arguments.schemes.split(",") if (bits := widths(base))},
+            tuple(map(int, arguments.seeds.split(","))),
+            arguments.threads,
+            {"images": images, "labels": labels, "float_logits": wanted, **calibration, **weights},
+            arguments.recipes == "all",
+        )
+        run_peers(job, arguments.python, tools, lambda answer: rows.append(tell(row_of(answer, split))))
+        for base in set(arguments.schemes.split(",")) - set(job.schemes):
+            rows.append(
+                Row("other tools", base, "-", None, split, None, None, None, None, "only wNaM is asked")
+            )
     show(rows)
     print(
         f"top-1 of {split} images, float {top1(wanted, labels):.2f} %; spread: greatest less least of seeds "
         f"{arguments.seeds}. Recipes were chosen on training images, none on test images."
     )
-    if arguments.peers:
-        peers()
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
 
@@ -159,27 +178,48 @@ def top1(logits: Tensor, labels: Tensor) -> float:
     return 100 * float((logits.argmax(1) == labels).double().mean())
 
 
+def row_of(answer: Answer, split: str) -> Row:
+    """A run of another tool."""
+    numbers = answer.top1, answer.agreement, answer.wall_s, answer.cpu_s
+    note = answer.reason or answer.note
+    return Row(answer.tool, answer.scheme, answer.recipe, answer.seed, split, *numbers, note)
+
+
+def tell(row: Row) -> Row:
+    """Progress: one run."""
+    name = f"  {row.scheme} {row.tool} {row.preset}" + ("" if row.seed is None else f" seed {row.seed}")
+    print(
+        f"{name}: {row.note}" if row.top1 is None else f"{name}: {row.top1:.2f} %, {row.cpu_s:.1f} CPU-s",
+        flush=True,
+    )
+    return row
+
+
 def show(rows: list[Row]) -> None:
-    """Mean and spread over seeds."""
-    head = ("seeds", 6), ("top-1 %", 10), ("spread", 8), ("agree %", 9), ("wall s", 8), ("CPU-s", 8)
-    print(f"{'scheme':8}{'preset':12}" + "".join(f"{text:>{width}}" for text, width in head))
-    for key in dict.fromkeys((row.scheme, row.preset) for row in rows):
-        these = [row for row in rows if (row.scheme, row.preset) == key]
-        values = [row.top1 for row in these]
-        means = (statistics.fmean(getattr(row, k) for row in these) for k in ("agreement", "wall_s", "cpu_s"))
-        agreement, wall, cpu = means
-        spread = max(values) - min(values)
-        print(
-            f"{key[0]:8}{key[1]:12}{len(these):6}{statistics.fmean(values):10.2f}{spread:8.2f}"
-            f"{agreement:9.2f}{wall:8.1f}{cpu:8.1f}"
+    """Mean and spread over seeds; a row without numbers says why."""
+    keys = list(dict.fromkeys((row.scheme, row.tool, row.preset) for row in rows))
+    schemes = list(dict.fromkeys(row.scheme for row in rows))
+    wide = 2 + max((len(f"{tool}: {preset}") for _, tool, preset in keys), default=0)
+    head = ("seeds", 6), ("top-1 %", 9), ("spread", 8), ("agree %", 9), ("wall s", 8), ("CPU-s", 8)
+    print(f"{'scheme':8}{'recipe':{wide}}" + "".join(f"{text:>{width}}" for text, width in head))
+    for key in sorted(keys, key=lambda key: schemes.index(key[0])):
+        these = [row for row in rows if (row.scheme, row.tool, row.preset) == key]
+        name, there = (
+            f"{key[0]:8}{f'{key[1]}: {key[2]}':{wide}}",
+            [row for row in these if row.top1 is not None],
         )
-
-
-def peers() -> None:
-    """Other tools: whether they are here."""
-    for module, name in PEERS.items():
-        there = importlib.util.find_spec(module) is not None
-        print(f"{name}: {'installed; no adapter for it here yet' if there else 'not installed'}")
+        for reason in dict.fromkeys(row.note for row in these if row.top1 is None):
+            print(f"{name}{'-':>6}  {reason}")
+        if there:
+            values = [row.top1 for row in there if row.top1 is not None]
+            agreement, wall, cpu = (
+                statistics.fmean(getattr(row, field) for row in there)
+                for field in ("agreement", "wall_s", "cpu_s")
+            )
+            print(
+                f"{name}{len(there):6}{statistics.fmean(values):9.2f}{max(values) - min(values):8.2f}"
+                f"{agreement:9.2f}{wall:8.1f}{cpu:8.1f}  {there[0].note}".rstrip()
+            )
 
 
 if __name__ == "__main__":
