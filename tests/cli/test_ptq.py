@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import bitjoule as bj
 from bitjoule import zoo
 from bitjoule.network import capture
 from bitjoule.train import train_network
+from bitjoule.train.accuracy import measure
+from bitjoule.train.ptq.load import load_quantized
 from tests.cli.run import bitjoule
 
 
@@ -64,6 +67,67 @@ def test_every_kind_of_sensitivity_leads_to_a_scheme(weights: Path, tmp_path: Pa
     assert {row["role"] for row in rows} == {"weight", "activation"}
 
 
+def test_the_way_back(weights: Path, tmp_path: Path) -> None:
+    """The folder that the command wrote, priced by the next command and loaded in Python."""
+    out = tmp_path / "out"
+    bitjoule(
+        "ptq", "tfc", "--weights", str(weights), "--scheme", "w4a4", "--count", "64", "-q", "-o", str(out)
+    )
+    assert sorted(file.name for file in out.iterdir()) == [
+        "card.json",
+        "weights.safetensors",
+        "workload.json",
+    ]
+    priced = json.loads(bitjoule("energy", str(out / "workload.json"), "--json").stdout)
+    assert priced["cost"]["energy_pj"] > 0
+    model = zoo.build("tfc", {"inputs": 64}, 1)
+    net = load_quantized(out, capture(model, input_shape=(1, 1, 8, 8), name="tfc").eval())
+    data = zoo.load_dataset("digits")
+    assert measure(net, data.test, data.preprocessing).fraction > 0.5
+    assert net.quantization_report.images == 64
+
+
+def test_data_free_opens_no_data(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def guarded(*_args: object, **_more: object) -> zoo.Dataset:
+        raise AssertionError("the dataset was opened")
+
+    monkeypatch.setattr(zoo, "load_dataset", guarded)
+    arguments = ["ptq", "tfc", "--weights", str(weights), "--preset", "data-free", "--json", "-q"]
+    arguments += ["--set", "synthetic_level=1", "--set", "bias_correction=analytic"]
+    document = json.loads(bitjoule(*arguments, "--set", "rounding=nearest", "--set", "refine=none").stdout)
+    assert document["images"] == 0 and document["accuracy"] is None
+    assert "the dataset was opened" in bitjoule(*arguments, "--evaluate", code=1).stderr
+
+
+def test_best_takes_1024_images(weights: Path) -> None:
+    cheap = ["--set", "reconstruct=none", "--set", "rounding=nearest", "--set", "refine=none"]
+    arguments = ["ptq", "tfc", "--weights", str(weights), "--preset", "best", "--json", "-q", *cheap]
+    assert json.loads(bitjoule(*arguments).stdout)["images"] == 1024
+    assert json.loads(bitjoule(*arguments, "--count", "600").stdout)["images"] == 600
+
+
+def test_bad_input_that_is_found_with_weights(weights: Path, tmp_path: Path) -> None:
+    arguments = ["ptq", "tfc", "--weights", str(weights), "--count", "64", "-q"]
+    found = bitjoule(*arguments, "--budget-uj", "1e-6", "--hardware", "moons-4mb", code=2).stderr
+    assert re.fullmatch(
+        r"error: ptq: --budget-uj 1e-06 is below [0-9.]+ uJ, the least that tfc takes on moons-4mb at any "
+        r"choice of widths; give at least that, or another --hardware\n",
+        found,
+    )
+    found = bitjoule(*arguments, "--budget-uj", "1", "--hardware", "moons-4bm", code=2).stderr
+    assert "unknown hardware 'moons-4bm', did you mean 'moons-4mb'?" in found
+    found = bitjoule(*arguments, "--sensitivity", "hesian", code=2).stderr
+    assert "sensitivities: kind must be one of kl, loss, accuracy_drop, sqnr, hessian, fisher; not" in found
+    found = bitjoule("ptq", "sfc", "--weights", str(weights), "-q", code=2).stderr
+    assert "these weights are not of this" in found and "Build the network with the options" in found
+    found = bitjoule(*arguments, "--scheme", "w4a4x", code=2).stderr
+    assert "unknown scheme 'w4a4x', did you mean 'w4a4'?" in found
+    found = bitjoule("ptq", "tfc", "--weights", str(tmp_path / "none.safetensors"), "-q", code=2).stderr
+    assert "none.safetensors': expected a .safetensors file or a torch checkpoint" in found
+    found = bitjoule(*arguments, "--scheme", "wfloat32a8", "-o", str(weights), code=2).stderr
+    assert found
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -73,7 +137,32 @@ def test_every_kind_of_sensitivity_leads_to_a_scheme(weights: Path, tmp_path: Pa
         ),
         (["tfc", "--preset", "bst"], "ptq: unknown preset 'bst'; did you mean 'best'?"),
         (["tfc", "--set", "drop=x"], "ptq: drop is a number, not 'x'"),
-        (["tfc", "--budget-uj", "1"], "--budget-uj and --hardware go together"),
+        (["tfc", "--set", "roundng=gptq"], "ptq: there is no field 'roundng'; did you mean 'rounding'?"),
+        (["tfc", "--budget-uj", "1"], "ptq: --budget-uj and --hardware go together"),
+        (
+            ["tfc", "--budget-uj", "0", "--hardware", "moons-4mb"],
+            "ptq: --budget-uj must be microjoules above 0, not 0",
+        ),
+        (["tfc", "--compare", "1"], "ptq: --compare must be 0, or 2 and more: one network has no order"),
+        (
+            ["tfc", "--preset", "data-free", "--sensitivity", "kl"],
+            "ptq: sensitivities, which --sensitivity and --budget-uj need, are measured on images;",
+        ),
+        (
+            ["tfc", "--data", "mnist"],
+            "ptq: data kind 'mnist' needs --images, the folder that holds its files;",
+        ),
+        (
+            ["tfc", "--data", "mnst", "--preset", "data-free", "--weights", "x"],
+            "ptq: unknown data kind 'mnst'; kinds: digits, cifar10",
+        ),
+        (
+            ["resnet20-jpeg.safetensors"],
+            "ptq: resnet20-jpeg.safetensors is a file; NETWORK is a name of the zoo (bitjoule networks), "
+            "and its weights are an option: bitjoule ptq resnet20 --weights resnet20-jpeg.safetensors",
+        ),
+        (["net.onnx"], "bj.ptq(bj.capture(model, input_shape=...).eval(), images, 'w4a8')"),
+        (["tfd", "--weights", "x"], "unknown network 'tfd', did you mean 'tfc'?"),
     ],
 )
 def test_bad_input(arguments: list[str], text: str) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitjoule.cli.network_argument import parse_settings, zoo_network
 from bitjoule.cli.output import (
     JsonOption,
     QuietOption,
@@ -18,14 +17,11 @@ from bitjoule.cli.output import (
     speaking,
     tell,
 )
-from bitjoule.cli.ptq_budget import Wanted, measured, within_budget
+from bitjoule.cli.ptq_budget import Wanted, measured, real_loss, within_budget
+from bitjoule.cli.ptq_inputs import calibration_images, evaluator, float_network, opened, refuse_file
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bitjoule.network import Network
     from bitjoule.train.ptq.sensitivity import Sensitivities
-    from bitjoule.zoo import Dataset
 
 __all__ = ["ptq"]
 
@@ -45,7 +41,9 @@ def ptq(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="Network option KEY=VALUE, repeatable.")
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Calibration images, by default 512.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Calibration images, by default 512; best takes 1,024.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="fast, best or data-free.")] = "fast",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A field of the recipe, FIELD=VALUE, repeatable.")
@@ -68,7 +66,7 @@ def ptq(
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Test accuracy before and after.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of images, synthetic images and learning.")] = 0,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for weights, card and plot.")
+        Path | None, typer.Option("-o", "--output", help="Folder for weights, workload, card and plot.")
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -80,57 +78,85 @@ def ptq(
 
         from bitjoule.train.ptq import configured, preset_config
         from bitjoule.train.ptq import ptq as quantize
-        from bitjoule.train.ptq.config import PtqError
+        from bitjoule.train.ptq.save import finite, save_quantized
 
+        refuse_file(network)
         config = configured(preset_config(preset), set_ or [])
         if count is not None:
             config = dataclasses.replace(config, calibration_count=count)
-        if (budget_uj is None) != (hardware is None):
-            raise PtqError("--budget-uj and --hardware go together: which energy, and of what machine")
-        dataset = _dataset(data, images, normalise)
-        net = _network(network, weights, option or [], dataset, seed)
-        free = preset == "data-free"
-        calibration = None if free else _calibration(dataset, config.calibration_count, seed)
+        free = config.synthetic_level > 0
+        measures = budget_uj is not None or sensitivity is not None
+        _check(budget_uj, hardware, compare, measures and free)
+        dataset = opened(data, images, normalise) if evaluate or not free else None
+        net = float_network(network, weights, option or [], data, dataset, seed)
+        calibration = None
+        if dataset is not None and not free:
+            calibration = calibration_images(dataset, config.calibration_count, seed)
         say = None if quiet else tell
         found: Sensitivities | None = None
         more: dict[str, Any] = {"data": data, "network": network}
-        if budget_uj is not None and hardware is not None:
-            scheme, found, predicted = within_budget(
-                net,
-                calibration,
-                dataset,
-                scheme,
-                Wanted(budget_uj, hardware, sensitivity or "kl", compare),
-                config,
-                seed,
-                say,
-            )
-            more |= predicted
-        elif sensitivity is not None:
-            found = measured(net, calibration, dataset, scheme, sensitivity, config, seed, say)
+        if dataset is not None and calibration is not None and measures:
+            if budget_uj is not None and hardware is not None:
+                wanted = Wanted(budget_uj, hardware, sensitivity or "kl", compare)
+                scheme, found, predicted = within_budget(
+                    net, calibration, dataset, scheme, wanted, config, seed, say
+                )
+                more |= predicted
+            else:
+                found = measured(net, calibration, dataset, scheme, sensitivity or "kl", config, seed, say)
         result = quantize(
             net,
             calibration,
             scheme,
             preset=preset,  # type: ignore[arg-type]  # an unknown one was refused above
             config=config,
-            evaluate=_evaluator(dataset) if evaluate else None,
+            evaluate=evaluator(dataset) if evaluate and dataset is not None else None,
             seed=seed,
             progress=say,
         )
+        if budget_uj is not None and dataset is not None and calibration is not None:
+            kind = sensitivity or "kl"
+            more["real_loss"] = real_loss(kind, net, result, calibration, dataset)
         report = result.quantization_report
         if output is not None:
-            from bitjoule.train.ptq.save import save_quantized
-
             save_quantized(output, result, sensitivities=found, more=more)
         if as_json:
-            print_json("ptq", {**more, **report.to_json(), "output": None if output is None else str(output)})
+            written = None if output is None else str(output)
+            print_json("ptq", finite({**more, **report.to_json(), "output": written}))
             return
         _print(result, found)
-        if "kendall_tau" in more:
-            tau, points = more["kendall_tau"], more["kendall_points"]
-            shown = "not defined" if tau is None else f"{tau:.2f}"
-            print(f"predicted and real loss of {points} networks along the front: Kendall tau {shown}")
+        _print_prediction(more)
+
+
+def _check(budget_uj: float | None, hardware: str | None, compare: int, without: bool) -> None:
+    """Options that do not go together."""
+    from bitjoule.train.ptq.config import PtqError
+
+    if (budget_uj is None) != (hardware is None):
+        raise PtqError("ptq: --budget-uj and --hardware go together: which energy, and of what machine")
+    if budget_uj is not None and not 0 < budget_uj < float("inf"):
+        raise PtqError(f"ptq: --budget-uj must be microjoules above 0, not {budget_uj:g}")
+    if compare == 1:
+        raise PtqError("ptq: --compare must be 0, or 2 and more: one network has no order to compare")
+    if without:
+        raise PtqError(
+            "ptq: sensitivities, which --sensitivity and --budget-uj need, are measured on images; "
+            "take preset fast or best"
+        )
+
+
+def _print_prediction(more: dict[str, Any]) -> None:
+    """What the programme foretold, and what became of it."""
+    if "predicted_loss" not in more:
+        return
+    print(
+        f"{more['energy_uj']:.3f} uJ of {more['budget_uj']:g} on {more['hardware']} ({more['solver']}), "
+        f"{more['sensitivity']} {more['predicted_loss']:.4g} predicted, {more['real_loss']:.4g} real"
+    )
+    if "kendall_tau" in more:
+        tau, points = more["kendall_tau"], more["kendall_points"]
+        shown = "not defined" if tau is None else f"{tau:.2f}"
+        print(f"predicted and real loss of {points} networks along the front: Kendall tau {shown}")
 
 
 def _print(result: Any, found: Sensitivities | None) -> None:
@@ -156,49 +182,3 @@ def _print(result: Any, found: Sensitivities | None) -> None:
         )
     for note in report.notes[:10]:
         print(f"note: {note}", file=sys.stderr)
-
-
-def _dataset(kind: str, folder: Path | None, normalise: str | None) -> Dataset:
-    from bitjoule import zoo
-    from bitjoule.zoo.data import Preprocessing
-
-    if normalise == "imagenet":
-        means, deviations = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        return zoo.load_dataset(
-            kind, folder, preprocessing=Preprocessing("standard", mean=means, std=deviations)
-        )
-    return zoo.load_dataset(kind, folder, preprocessing=normalise or "signed")
-
-
-def _network(name: str, weights: Path | None, options: list[str], dataset: Dataset, seed: int) -> Network:
-    from bitjoule.train.ptq.config import PtqError
-
-    if weights is None:
-        raise PtqError(
-            f"ptq: {name} needs trained weights; give --weights FILE "
-            f"(bitjoule train {name} -o FOLDER makes one)"
-        )
-    return zoo_network(name, parse_settings(options), dataset, seed, weights).eval()
-
-
-def _calibration(dataset: Dataset, count: int, seed: int) -> Tensor:
-    """Images of the training split, drawn by `seed`."""
-    import torch
-
-    from bitjoule import zoo
-
-    size = min(4 * count, len(dataset.train))
-    found = []
-    for x, _ in zoo.batches(dataset.train, 256, preprocessing=dataset.preprocessing):
-        found.append(x)
-        if sum(map(len, found)) >= size:
-            break
-    images = torch.cat(found)[:size]
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    return images[order[:count]]
-
-
-def _evaluator(dataset: Dataset) -> Any:
-    from bitjoule.train.accuracy import measure
-
-    return lambda net: measure(net, dataset.test, dataset.preprocessing).fraction

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bitjoule.train.ptq.sensitivity import Sensitivities
     from bitjoule.zoo import Dataset
 
-__all__ = ["Wanted", "additive", "measured", "within_budget"]
+__all__ = ["Wanted", "additive", "measured", "real_loss", "within_budget"]
 
 WIDTHS = ("2", "3", "4", "5", "6", "7", "8")
 CURVATURES = ("hessian", "fisher")
@@ -39,7 +39,7 @@ class Wanted:
 
 def measured(
     net: Network,
-    calibration: Tensor | None,
+    calibration: Tensor,
     dataset: Dataset,
     scheme: str,
     kind: str,
@@ -52,11 +52,8 @@ def measured(
 
     Kinds that need labels draw labelled training images.
     """
-    from bitjoule.train.ptq.config import PtqError
     from bitjoule.train.ptq.sensitivity import sensitivities
 
-    if calibration is None:
-        raise PtqError("ptq: sensitivities need images; take another preset than data-free")
     images, labels = _images(kind, calibration, dataset)
     return sensitivities(
         net,
@@ -98,7 +95,7 @@ def additive(kind: str, values: Mapping[str, Mapping[str, float]]) -> dict[str, 
 
 def within_budget(
     net: Network,
-    calibration: Tensor | None,
+    calibration: Tensor,
     dataset: Dataset,
     scheme: str,
     wanted: Wanted,
@@ -114,14 +111,14 @@ def within_budget(
     from bitjoule.search.programme_genes import network_genes
 
     described = hardware_room.load(wanted.hardware)
-    graph = fold_batch_norm(net).graph
+    if say is not None:
+        say("energies of every layer at every width")
+    table = energy_table(network_genes(fold_batch_norm(net).graph, scheme), described)
+    _refuse_less(table.least_pj() / 1e6, wanted, net.name)
     found = measured(net, calibration, dataset, scheme, wanted.kind, config, seed, say)
     if wanted.kind in CURVATURES:  # they are of weights, in the unit of the divergence: nats
         others = measured(net, calibration, dataset, scheme, "kl", config, seed, say, weights=())
         found = type(found)(f"{wanted.kind}, activations kl", found.rows + others.rows)
-    if say is not None:
-        say("energies of every layer at every width")
-    table = energy_table(network_genes(graph, scheme), described)
     programme = table.programme(*(additive(wanted.kind, found.of(role)) for role in ("weight", "activation")))
     answer = solve(programme, Budget(energy_pj=wanted.budget_uj * 1e6))
     chosen = str(table.genes.scheme_of(answer.assignment))
@@ -137,9 +134,34 @@ def within_budget(
         "sensitivity": wanted.kind,
         "solver": answer.status,
     }
-    if wanted.compare > 1 and calibration is not None:
+    if wanted.compare:
         predicted |= _compared(net, calibration, dataset, wanted, config, seed, say, table, programme)
     return chosen, found, predicted
+
+
+def _refuse_less(least_uj: float, wanted: Wanted, name: str) -> None:
+    """PtqError, before anything is measured, for a budget that no widths can meet."""
+    from bitjoule.train.ptq.config import PtqError
+
+    if least_uj > wanted.budget_uj:
+        raise PtqError(
+            f"ptq: --budget-uj {wanted.budget_uj:g} is below {least_uj:.4g} uJ, the least that {name} takes "
+            f"on {wanted.hardware} at any choice of widths; give at least that, or another --hardware"
+        )
+
+
+def real_loss(kind: str, net: Network, result: Network, calibration: Tensor, dataset: Dataset) -> float:
+    """What `result` loses against the float `net`, measured as its sensitivities were; curvatures by kl."""
+    import torch
+
+    from bitjoule.train.ptq.sensitivity import compared
+
+    kind = "kl" if kind in CURVATURES else kind
+    images, labels = _images(kind, calibration, dataset)
+    images, labels = images[:256], None if labels is None else labels[:256]
+    with torch.no_grad():
+        found = compared(kind, [net(images)], [result(images)], labels)  # type: ignore[arg-type]
+    return float(additive(kind, {"": {"": float(found.double().mean())}})[""][""])
 
 
 def _compared(

@@ -26,6 +26,7 @@ from bitjoule.hardware import Hardware
 from bitjoule.scheme import Scheme
 from bitjoule.search.programme import Answer, Gene, Programme, ProgrammeError, Term
 from bitjoule.search.programme_genes import OPERATORS, NetworkGenes
+from bitjoule.search.programme_milp import least
 from bitjoule.search.programme_sensitivity import losses
 from bitjoule.search.programme_steps import StepPricer, Streaming
 from bitjoule.workload import workload_of
@@ -80,6 +81,14 @@ class EnergyTable:
                 Gene(name, group.choices, self._sum(name, group.points, activation_losses), "activation")
             )
         return Programme(tuple(genes), self.terms)
+
+    def least_pj(self) -> float:
+        """The least energy of any assignment: no budget below it can be met.
+
+        Raises:
+            ProgrammeError: no assignment fits the hardware.
+        """
+        return least(Programme(self._free(), self.terms), "energy_pj")
 
     def compare(self, assignment: Mapping[str, str] | Answer) -> Comparison:
         """The energy that the table gives an assignment beside that of the energy model.

@@ -25,6 +25,11 @@ FEW_IMAGES = 32
 
 def check_network(net: Network) -> None:
     """Evaluation mode, no quantizers yet, one image input, finite weights; PtqError otherwise."""
+    if not isinstance(net, Network):
+        raise PtqError(
+            f"ptq: expected a Network, got {type(net).__name__}; capture a torch module first: "
+            "bj.capture(model, input_shape=(1, 3, 32, 32)).eval()"
+        )
     if net.quantized:
         raise PtqError(
             f"ptq: {net.name} has quantizers of scheme {str(net.scheme)!r} already; give the float network"
@@ -143,7 +148,10 @@ def _taken(images: Iterable[Any], shape: tuple[int, ...], count: int) -> Tensor:
         return torch.cat(found)
     except RuntimeError:
         sizes = sorted({tuple(t.shape[1:]) for t in found})
-        raise PtqError(f"calibration_images: images of different shapes: {sizes}") from None
+        raise PtqError(
+            f"calibration_images: images of different shapes: {sizes}; give images alone, of shape "
+            f"(N, {', '.join(map(str, shape))}), or an iterable of (images, labels) batches"
+        ) from None
 
 
 def _wrong_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:

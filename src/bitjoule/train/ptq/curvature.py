@@ -70,8 +70,8 @@ def _hessian(
     draws: list[list[float]] = [[] for _ in parameters]
     for draw in range(_DRAWS):
         x = images[draw % len(images)]
-        logits = net(x)
-        loss = functional.cross_entropy(logits, logits.detach().argmax(1))
+        each = [functional.cross_entropy(z, z.detach().argmax(1)) for z in _outputs(net, x)]
+        loss = torch.stack(each).sum()
         gradients = torch.autograd.grad(loss, parameters, create_graph=True)
         signs = [torch.randint(0, 2, p.shape, generator=generator).to(p.dtype) * 2 - 1 for p in parameters]
         inner = sum((g * v).sum() for g, v in zip(gradients, signs, strict=True))
@@ -92,13 +92,21 @@ def _fisher(
     count = 0
     for batch in images:
         for image in batch:
-            logits = net(image[None])
-            label = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
-            gradients = torch.autograd.grad(functional.cross_entropy(logits, label), parameters)
+            each = []
+            for z in _outputs(net, image[None]):
+                label = torch.multinomial(z.detach().softmax(1), 1, generator=generator)[:, 0]
+                each.append(functional.cross_entropy(z, label))
+            gradients = torch.autograd.grad(torch.stack(each).sum(), parameters)
             for total, g in zip(sums, gradients, strict=True):
                 total += g.double().square()
             count += 1
     return [Curvature(float((s / count).mean()), math.nan, s / count) for s in sums]
+
+
+def _outputs(net: Network, x: Tensor) -> list[Tensor]:
+    """Every output as logits (N, classes); their losses are summed."""
+    found = net(x)
+    return [z.flatten(1) for z in (found if isinstance(found, tuple | list) else (found,))]
 
 
 def _mean(values: list[float]) -> float:

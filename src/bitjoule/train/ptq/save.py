@@ -1,19 +1,26 @@
-"""A quantized network on disk: weights and scales as safetensors, and a card that says what they are."""
+"""A quantized network on disk: weights and scales, its workload, and a card that says what it is.
+
+`load.py` reads it back.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
+from bitjoule.network import NetworkError
+from bitjoule.quant import measured_workload
 from bitjoule.train.checkpoint import save_weights, write_json
 from bitjoule.train.ptq.report import QuantizedNetwork
 from bitjoule.train.ptq.sensitivity import Sensitivities
+from bitjoule.workload import Workload
 
-__all__ = ["SCHEMA", "save_quantized", "sensitivity_svg"]
+__all__ = ["CARD", "SCHEMA", "WEIGHTS", "WORKLOAD", "finite", "save_quantized", "sensitivity_svg"]
 
 SCHEMA = "bitjoule.ptq/1"
-WEIGHTS, CARD, PLOT = "weights.safetensors", "card.json", "sensitivity.svg"
+WEIGHTS, WORKLOAD, CARD, PLOT = "weights.safetensors", "workload.json", "card.json", "sensitivity.svg"
 
 _COLOURS = ("#0b4f6c", "#01a7c2", "#7fb069", "#e6aa04", "#d36135", "#8d3b72", "#555b6e", "#222222")
 
@@ -25,27 +32,58 @@ def save_quantized(
     sensitivities: Sensitivities | None = None,
     more: dict[str, Any] | None = None,
 ) -> Path:
-    """Write weights, the card and, where there are sensitivities, their plot; each file whole or not at all.
+    """Write weights, workload, the plot of sensitivities where there are some, and last the card.
 
-    `more`: further entries of the card.
+    Each file is written whole or not at all, and the card of an earlier result goes first: a folder with a
+    card holds one whole result, whenever the writing ended. The workload has the weights as they turned out
+    (`quant.measured_workload`); `bitjoule energy FOLDER/workload.json` prices it. `more`: further entries of
+    the card. Numbers that are not finite become null.
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
+    for stale in (CARD, PLOT):
+        (path / stale).unlink(missing_ok=True)
     save_weights(path / WEIGHTS, {name: t.contiguous() for name, t in net.state_dict().items()})
+    write_json(path / WORKLOAD, _workload(net).to_json())
     card: dict[str, Any] = {
         "schema": SCHEMA,
         "network": net.name,
+        "graph": net.graph.hash,
         "weights": WEIGHTS,
+        "workload": WORKLOAD,
         **net.quantization_report.to_json(),
         **(more or {}),
     }
     if sensitivities is not None:
         card["sensitivities"] = sensitivities.to_json()
         partial = path / f".{PLOT}.partial"
-        partial.write_text(sensitivity_svg(sensitivities), encoding="utf-8")
-        partial.replace(path / PLOT)
-    write_json(path / CARD, card)
+        try:
+            partial.write_text(sensitivity_svg(sensitivities), encoding="utf-8")
+            partial.replace(path / PLOT)
+        finally:
+            partial.unlink(missing_ok=True)
+    write_json(path / CARD, finite(card))
     return path
+
+
+def _workload(net: QuantizedNetwork) -> Workload:
+    try:
+        return measured_workload(net)
+    except NetworkError:  # no weight is quantized
+        return net.workload()
+
+
+def finite(document: Any) -> Any:
+    """`document` with null for every number that JSON cannot hold.
+
+    >>> finite({"a": [1.0, float("nan")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(document, dict):
+        return {key: finite(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [finite(value) for value in document]
+    return None if isinstance(document, float) and not math.isfinite(document) else document
 
 
 def sensitivity_svg(found: Sensitivities) -> str:

@@ -248,7 +248,12 @@ def _behind(trace: Trace, start: fx.Node) -> list[fx.Node]:
 
 
 def compared(kind: Kind, wanted: list[Any], found: list[Any], labels: Tensor | None) -> Tensor:
-    """How much worse `found` is than `wanted`: a number per image, outputs summed; not for curvatures."""
+    """How much worse `found` is than `wanted`: a number per image, outputs summed; not for curvatures.
+
+    `sqnr` of several outputs is that of all together.
+    """
+    if kind == "sqnr":
+        wanted, found = ([torch.cat([z.flatten(1) for z in side], 1)] for side in (wanted, found))
     total = torch.zeros(())
     for a, b in zip(wanted, found, strict=True):
         if kind == "kl":
