@@ -24,6 +24,7 @@ CANONICAL = {
     "hpr12-w4a4": "hpr12-w4a4", "hpr-w8a8": "hpr-int8", "moons4": "moons-4", "FLOAT32": "float32",
     "w4a4[first=8,last=8,preadd=acc]": "w4a4", "w4a4[last=same]": "w4a4[last=same]", "ternary": "ternary",
     "wTERNARYa8": "ternary", "hpr-w4a4[preadd=h]": "hpr-w4a4", "w1a1[downsample=8]": "w1a1",
+    "w4/GROUP064a8": "w4/group64a8", "wTERNARY/group8a8{a:w8/group4a8}": "wTERNARY/group8a8{a:w8/group4a8}",
     "w4aUINT4": "w4a4", "wINT4a8": "wINT4a8", "HPR-w4a4": "hpr-w4a4", "w4a4{a:W8A8}": "w4a4{a:w8a8}",
     "w4a4{layer3.*:w8a8, linear:w2a8}": "w4a4{layer3.*:w8a8,linear:w2a8}",
 }  # fmt: skip

@@ -12,6 +12,7 @@ from bitjoule.quant.deepshift import DeepShiftPsQuantizer, DeepShiftQQuantizer
 from bitjoule.quant.dorefa import DorefaQuantizer
 from bitjoule.quant.fake_quantizer import FakeQuantizer
 from bitjoule.quant.float_cast import FloatCastQuantizer
+from bitjoule.quant.grouped import GroupedQuantizer
 from bitjoule.quant.inq import InqQuantizer
 from bitjoule.quant.lsq import LsqQuantizer
 from bitjoule.quant.lsq_plus import LsqPlusQuantizer
@@ -79,10 +80,21 @@ def natural_method(tensor_format: TensorFormat, role: Role) -> Method:
 def make_weight_quantizer(node: Node, tensor_format: TensorFormat, config: QuantizerConfig) -> FakeQuantizer:
     """The quantizer of the weight of `node`, one scale per output channel where the Format says so.
 
-    Output channels are axis 0, for a transposed convolution axis 1. QuantizerError for a Format that the
-    method cannot train.
+    Output channels are axis 0, for a transposed convolution axis 1. Scales in groups are held fixed (`ste`
+    with a fixed range), no method trains them. QuantizerError for a Format that the method cannot train.
     """
     axis = 1 if node.attributes.get("transposed") else 0
+    fixed = config.method == "ste" and config.range == "fixed"
+    if fixed and GroupedQuantizer.accepts(tensor_format, "weight"):
+        return GroupedQuantizer(
+            tensor_format,
+            config,
+            "weight",
+            name=f"{node.name}.weight",
+            shape=node.parameters["weight"],
+            parameter=f"{node.module}.weight" if node.module else "weight",
+            axis=axis,
+        )
     return METHODS[config.method](
         tensor_format,
         config,

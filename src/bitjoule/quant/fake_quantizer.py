@@ -90,7 +90,9 @@ class FakeQuantizer(nn.Module, ABC):
         self.name = name
         self.parameter = parameter
         self.axis = axis
-        self.scale_shape = (channels,) if tensor_format.scaling.granularity == "channel" else ()
+        self.scale_shape: tuple[int, ...] = (
+            (channels,) if tensor_format.scaling.granularity == "channel" else ()
+        )
         refuse_foreign(config, role, name)
         self.register_buffer("initialized", torch.tensor(not self.has_range))
         self._ready = not self.has_range  # the buffer as a Python bool: forward never waits for a device

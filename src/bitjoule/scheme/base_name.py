@@ -40,7 +40,7 @@ KNOWN_NAMES = (
 """What a name is compared with when it is unknown."""
 EXAMPLES = "w4a4, int8, hpr-w4a4, fp16, moons-4, w4a4[first=8,last=8], w4a4{layer3.*:w8a8}, w1a1+rprelu"
 _TOKEN = r"[0-9]{1,6}|[A-Z][A-Z0-9_.]*"
-_PAIR = re.compile(rf"[wW]({_TOKEN})[aA]({_TOKEN})")
+_PAIR = re.compile(rf"[wW]((?:{_TOKEN})(?:/[gG][rR][oO][uU][pP][0-9]{{1,9}})?)[aA]({_TOKEN})")
 
 
 class SchemeError(ValueError):
@@ -57,7 +57,7 @@ def base_name(precision: Precision) -> str:
         short = weight.lower()
     elif weight == activation and weight.startswith("MOONS"):
         short = f"moons-{weight.removeprefix('MOONS')}"
-    elif activation == "8" and not weight.isdigit():
+    elif activation == "8" and not weight.isdigit() and "/" not in weight:
         short = weight.lower()
     return short if short and parse_base(short, short) == precision else str(precision)
 
@@ -81,6 +81,9 @@ def parse_base(base: str, text: str) -> Precision:
 
 def _token(text: str, *, weight: bool = False) -> str:
     """Canonical token: activations of INTb and UINTb are b bits, their sign follows from what they hold."""
+    if "/" in text:
+        name, _, group = text.partition("/")
+        return f"{_token(name, weight=weight)}/group{int(group[len('group') :])}"
     if text.isdigit():
         return str(int(text))
     integer = re.fullmatch(r"U?INT([0-9]+)", text.upper())
@@ -95,12 +98,13 @@ def parse_pair(text: str) -> Precision | None:
 
 def check_precision(precision: Precision, text: str) -> None:
     """Both tokens must name Formats; bits run from 1 to 16."""
-    for role, token in (("weights", precision.weight), ("activations", precision.activation)):
+    weights, grouped, _ = precision.weight.partition("/")
+    for role, token in (("weights", weights), ("activations", precision.activation)):
         if token.isdigit() and not 1 <= int(token) <= 16:
             raise SchemeError(f"scheme {text!r}: {role} take 1 to 16 bits, not {token}")
-    if re.fullmatch(r"UINT[0-9]+|INT1|INT24|INT32", precision.weight):
+    if re.fullmatch(r"UINT[0-9]+|INT1|INT24|INT32", weights):
         raise SchemeError(
-            f"scheme {text!r}: weights are signed, 1 to 16 bits: {precision.weight} is no format for them"
+            f"scheme {text!r}: weights are signed, 1 to 16 bits: {weights} is no format for them"
         )
     try:
         weight = precision.weight_format().format
@@ -108,6 +112,11 @@ def check_precision(precision: Precision, text: str) -> None:
         activation = precision.activation_format(signed=False).format
     except ValueError as error:
         raise SchemeError(f"scheme {text!r}: {error}") from None
+    if grouped and (weight.kind not in ("integer", "levels") or weight.bits == 1):
+        raise SchemeError(
+            f"scheme {text!r}: {weight.name} has no scales in groups, only integers of 2 bits and more "
+            f"and sets of levels have; use w{weights}a{precision.activation}"
+        )
     if not weight.signed:
         raise SchemeError(
             f"scheme {text!r}: weights are signed, and {weight.name} holds nothing below 0; "

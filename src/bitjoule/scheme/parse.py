@@ -3,6 +3,7 @@
     scheme    := [ "hpr" [h] "-" ] base { "+" repair } [ "[" options "]" ] [ "{" overrides "}" ]
     base      := "w" token "a" token | "int" b | "fp16" | "bf16" | "float32" | "moons-" b | format
     token     := bits | FORMAT                       w4a4, wTERNARYa8
+               | token "/group" n             weights alone: a scale per n weights of a channel, w4/group128a8
     option    := "first=" p | "last=" p | "downsample=" p | "depthwise=" p | "preadd=" ("acc" | "b" | "h")
                | "prune=" N ":" M             N weights of every M are kept    w4a4[prune=2:4]
     p         := bits | "same"                    options and overrides are separated by commas

@@ -14,7 +14,8 @@ __all__ = ["Precision", "signed_twin"]
 class Precision:
     """What one layer works with: its weights, and the activation it reads.
 
-    A token is a number of bits (`"4"`) or the name of a Format (`"TERNARY"`).
+    A token is a number of bits (`"4"`) or the name of a Format (`"TERNARY"`); for weights also with a scale
+    per so many consecutive weights of a channel (`"4/group128"`).
     """
 
     weight: str
@@ -24,10 +25,16 @@ class Precision:
         return f"w{self.weight}a{self.activation}"
 
     def weight_format(self) -> TensorFormat:
-        """Format of the weights: symmetric, one scale per output channel (formats.md section 3)."""
-        if self.weight.isdigit():
-            bits = int(self.weight)
-            return parse_tensor_format("BIPOLAR/channel" if bits == 1 else f"INT{bits}_NARROW/channel")
+        """Format of the weights: symmetric, one scale per output channel (formats.md section 3), or per group
+        where the token says so.
+        """
+        name, grouped, size = self.weight.partition("/")
+        if name.isdigit():
+            bits = int(name)
+            name = "BIPOLAR" if bits == 1 else f"INT{bits}_NARROW"
+            return parse_tensor_format(f"{name}/{size}" if grouped else f"{name}/channel")
+        if grouped:
+            return parse_tensor_format(self.weight)
         return parse_tensor_format(self.weight if _scale_free(self.weight) else f"{self.weight}/channel")
 
     def activation_format(self, *, signed: bool) -> TensorFormat:
@@ -60,7 +67,7 @@ class Precision:
     @property
     def is_float(self) -> bool:
         """True when both are floating point."""
-        return all(_is_float(token) for token in (self.weight, self.activation))
+        return all(_is_float(token) for token in (self.weight.partition("/")[0], self.activation))
 
 
 def signed_twin(name: str) -> str:

@@ -25,8 +25,8 @@ from bitjoule.formats.signed_digits import csd_count
 from bitjoule.network import Network, NetworkError
 from bitjoule.quant.config import QuantizerError
 from bitjoule.quant.fake_quantizer import FakeQuantizer
+from bitjoule.quant.grouped import weight_scales
 from bitjoule.quant.pruning.insert import weight_values
-from bitjoule.quant.uniform import scale_axis
 
 __all__ = ["fewer_digits", "term_penalty", "weight_terms"]
 
@@ -68,7 +68,7 @@ def fewer_digits(format_: Format) -> tuple[NDArray[np.int64], NDArray[np.int64],
 def term_penalty(quantizer: FakeQuantizer, weight: Tensor) -> Tensor:
     """sum csd(level(w)) over a weight, with the surrogate gradient; `weight` as the quantizer reads it."""
     levels, digits, targets = fewer_digits(quantizer.tensor_format.format)  # type: ignore[arg-type]
-    scale = scale_axis(quantizer.scale_now().detach().to(weight), weight.dim(), quantizer.axis)
+    scale = weight_scales(quantizer, weight).to(weight)
     u = weight / scale
     place = _nearest(levels, u.detach())
     target = torch.from_numpy(targets).to(weight)[place]
@@ -99,7 +99,7 @@ def weight_terms(net: Network) -> Mapping[str, float]:
     for quantizer, weight in weights:
         if quantizer.tensor_format.format.kind not in ("integer", "levels"):
             continue
-        scale = scale_axis(quantizer.scale_now().detach().to(weight), weight.dim(), quantizer.axis)
+        scale = weight_scales(quantizer, weight).to(weight)
         training = quantizer.training
         with torch.no_grad():
             levels = (quantizer.eval()(weight) / scale).round().long().cpu().numpy()

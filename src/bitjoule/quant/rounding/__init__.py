@@ -10,7 +10,7 @@
 
 from bitjoule.quant.rounding.adaround import AdaRounded, adaround
 from bitjoule.quant.rounding.adaround_data import adaround_data
-from bitjoule.quant.rounding.best_of import RoundedLayer, Rounding, best_of, round_layer
+from bitjoule.quant.rounding.best_of import GroupScales, RoundedLayer, Rounding, best_of, round_layer
 from bitjoule.quant.rounding.bias import ChannelMean, bias_shift, clipped_normal_mean
 from bitjoule.quant.rounding.flips import flips
 from bitjoule.quant.rounding.gptq import GptqResult, gptq
@@ -26,6 +26,7 @@ __all__ = [
     "GptqResult",
     "Gram",
     "GramAccumulator",
+    "GroupScales",
     "LevelGrid",
     "RoundedLayer",
     "Rounding",

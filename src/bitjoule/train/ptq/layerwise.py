@@ -17,6 +17,7 @@ from torch import Tensor, fx
 from bitjoule.network.graph_writer import MARK
 from bitjoule.network.statistics import EdgeStatistics
 from bitjoule.quant import FakeQuantizer
+from bitjoule.quant.grouped import row_scales
 from bitjoule.quant.pruning import NMMask
 from bitjoule.quant.rounding import Gram, GramAccumulator, RoundingError, Window, level_grid, round_layer
 from bitjoule.quant.rounding.masked_target import importance, masked_target
@@ -26,7 +27,7 @@ from bitjoule.train.ptq.config import PtqConfig, PtqError
 from bitjoule.train.ptq.datafree import mean_shift, no_mean
 from bitjoule.train.ptq.drift import Drift
 from bitjoule.train.ptq.place import is_frozen
-from bitjoule.train.ptq.ranges import range_activation, range_weight
+from bitjoule.train.ptq.ranges import group_rescale, range_activation, range_weight
 from bitjoule.train.ptq.reconstruct import Reconstruction
 from bitjoule.train.ptq.report import TensorRow, activation_row, sqnr_db, weight_row
 from bitjoule.train.ptq.trace import Batches, Trace, mask_at, quantizer_of, weight_readers
@@ -187,7 +188,7 @@ class LayerPass:
             keep = self.kept[quantizer].flatten(1)
         else:
             target = rows if config.target == "float" else weight_target(rows, gram).weights
-        scale = quantizer.scale_now().detach()
+        scale = row_scales(quantizer, rows.shape[1])
         grid = level_grid(
             quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale
         )
@@ -200,13 +201,17 @@ class LayerPass:
                 refine=config.refine == "flips",
                 act_order=config.act_order,
                 keep=keep,
+                rescale=group_rescale(quantizer, config),
                 name=quantizer.name,
             )
         except RoundingError as error:
             self.notes.append(f"{quantizer.name}: rounded to nearest: {error}")
             return "nearest"
         with torch.no_grad():
-            self._parameter(quantizer).copy_(grid.values(found.levels).reshape(weight.shape))
+            self._parameter(quantizer).copy_(found.grid.values(found.levels).reshape(weight.shape))
+            if found.grid is not grid:
+                size = quantizer.tensor_format.scaling.group_size
+                quantizer.scale_now().copy_(found.grid.scale[:, ::size])
         used = [f"{name} {count}" for name, count in found.chosen.items() if count]
         named = config.rounding if len(found.chosen) == 1 else f"best_of ({', '.join(used)})"
         return named + (" + flips" if config.refine == "flips" else "")

@@ -19,6 +19,7 @@ from bitjoule.quant import FakeQuantizer, QuantizerConfig, make_activation_quant
 from bitjoule.quant.calibration import activation_format
 from bitjoule.quant.choose import METHODS, natural_method
 from bitjoule.quant.config import Role
+from bitjoule.quant.grouped import GroupedQuantizer
 from bitjoule.quant.pruning import insert_masks
 from bitjoule.scheme import Scheme
 from bitjoule.train.ptq.config import PtqError, PtqWarning
@@ -37,13 +38,19 @@ def placed(
     Weights that the scheme prunes pass a mask of their N greatest magnitudes first.
 
     Raises:
-        PtqError: a Format that no quantizer can hold fixed, such as integer weights in groups.
+        PtqError: a Format that no quantizer can hold fixed; pruned weights with scales in groups.
     """
     assignment = _asymmetric(assign(net.graph, scheme, image_signed=image_signed), asymmetric_below_bits)
     if per_tensor:
         weights = {n: _whole(tf) for n, tf in assignment.weights.items()}
         assignment = dataclasses.replace(assignment, weights=weights)
     sparse = sparse_layers(net.graph, scheme) if scheme.prune is not None else None
+    for name in sparse.pruned if sparse is not None else ():
+        if assignment.weights[name].scaling.granularity == "group":
+            raise PtqError(
+                f"ptq: {name}: N:M pruning does not know scales in groups ({assignment.weights[name]}); give "
+                "it weights with a scale per channel, or drop prune"
+            )
     narrow = [name for name, tf in assignment.weights.items() if tf.format.bits == 1]
     narrow += [point.name for point in assignment.points if point.format.format.bits == 1]
     if narrow:
@@ -70,7 +77,8 @@ def placed(
 
 def frozen_config(tensor_format: TensorFormat, role: Role, name: str) -> QuantizerConfig:
     """The method that holds a Format at a scale given from outside, or the Format's own."""
-    if METHODS["ste"].accepts(tensor_format, role) and tensor_format.format.fixed_scale is None:
+    held = METHODS["ste"].accepts(tensor_format, role) or GroupedQuantizer.accepts(tensor_format, role)
+    if held and tensor_format.format.fixed_scale is None:
         return QuantizerConfig("ste", range="fixed", scale=1.0)
     try:
         return QuantizerConfig(natural_method(tensor_format, role))
@@ -84,9 +92,9 @@ def is_frozen(quantizer: FakeQuantizer) -> bool:
 
 
 def _whole(tf: TensorFormat) -> TensorFormat:
-    if tf.scaling.granularity != "channel":
+    if tf.scaling.granularity == "tensor":
         return tf
-    return TensorFormat(tf.format, dataclasses.replace(tf.scaling, granularity="tensor"))
+    return TensorFormat(tf.format, dataclasses.replace(tf.scaling, granularity="tensor", group_size=0))
 
 
 def _asymmetric(assignment: Assignment, below_bits: int) -> Assignment:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from bitjoule.formats import TensorFormat
 from bitjoule.quant import FakeQuantizer
 from bitjoule.quant.calibration import CalibrationError, parse_calibrator, weight_params
 from bitjoule.quant.fake_quantizer import QuantizerWarning, QuantParams
+from bitjoule.quant.rounding import GroupScales
 from bitjoule.train.ptq.config import PtqConfig, PtqError
 from bitjoule.train.ptq.place import is_frozen
 
-__all__ = ["activation_calibrator", "put", "range_activation", "range_weight"]
+__all__ = ["activation_calibrator", "group_rescale", "put", "range_activation", "range_weight"]
 
 _WIDE_BITS = 7
 
@@ -57,6 +60,26 @@ def range_weight(quantizer: FakeQuantizer, weight: Tensor, config: PtqConfig) ->
             raise PtqError(f"ptq: weight_range: {error}") from None
     put(quantizer, params)
     return name, [str(item.message) for item in caught]
+
+
+def group_rescale(quantizer: FakeQuantizer, config: PtqConfig) -> GroupScales | None:
+    """How GPTQ finds the scale of a group from its weights as they are by then; None without groups.
+
+    Section 4.2 of `ptq.md`. The calibrator is that of the weights; a group of zeros has scale 1.
+    """
+    tf = quantizer.tensor_format
+    if tf.scaling.granularity != "group" or not is_frozen(quantizer):
+        return None
+    by_row = TensorFormat(tf.format, replace(tf.scaling, granularity="channel", group_size=0))
+    calibrator = parse_calibrator(config.weight_range)
+
+    def scales(group: Tensor) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", QuantizerWarning)  # said when the float weights were ranged
+            found = weight_params(group.float(), by_row, calibrator, name=quantizer.name)
+        return torch.from_numpy(found.scale)
+
+    return GroupScales(tf.scaling.group_size, scales)
 
 
 def range_activation(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from bitjoule.quant import FakeQuantizer
+from bitjoule.quant.grouped import row_scales
 from bitjoule.quant.lsq import LearnedStep
 from bitjoule.quant.lsq_plus import LearnedStepAndOffset
 from bitjoule.quant.rounding import beta_at, level_grid, rectified_sigmoid, share_at, soft_start
@@ -61,7 +62,7 @@ class _SoftWeight:
         rows = weight.detach().double().movedim(quantizer.axis, 0)
         self.moved = rows.shape
         rows = rows.flatten(1)
-        scale = quantizer.scale_now().detach()
+        scale = row_scales(quantizer, rows.shape[1])
         self.grid = level_grid(
             quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bitjoule.network import Network
 from bitjoule.quant import FakeQuantizer
+from bitjoule.quant.grouped import row_scales
 from bitjoule.train.ptq.config import PtqConfig
 
 __all__ = ["QuantizationReport", "QuantizedNetwork", "TensorRow", "activation_row", "sqnr_db", "weight_row"]
@@ -128,10 +129,10 @@ def sqnr_db(reference: Tensor, noisy: Tensor) -> float:
 
 def weight_row(quantizer: FakeQuantizer, original: Tensor, rounded: Tensor, method: str) -> TensorRow:
     """The row of a weight; `original` and `rounded` of one shape."""
-    scale = quantizer.scale_now()
-    if scale.dim() == 1:
-        scale = scale.view([-1 if i == quantizer.axis else 1 for i in range(original.dim())])
-    return _row(quantizer, original, rounded, original / scale, method)
+    rows = original.detach().movedim(quantizer.axis, 0).flatten(1)
+    scale = row_scales(quantizer, rows.shape[1])
+    u = rows / (scale[:, None] if scale.dim() == 1 else scale)
+    return _row(quantizer, original, rounded, u, method)
 
 
 def activation_row(quantizer: FakeQuantizer, values: Tensor, method: str) -> TensorRow:

@@ -27,13 +27,14 @@ _PASSIVE = TRANSPARENT | NO_OPS | {"relu", "pad"}
 
 @torch.no_grad()
 def verify_widths(net: Network, images: Tensor) -> int:
-    """Count distinct values of every weight channel and of every quantized activation on up to 64 images.
+    """Count distinct values of every weight channel (or group with a scale of its own) and of every quantized
+    activation on up to 64 images.
 
     Returns the number of tensors counted.
 
     Raises:
-        PtqError: a channel or an activation has more than 2^bits values, or a layer reads a weight or an
-            activation that no quantizer made although the scheme gives it a Format.
+        PtqError: a channel, a group or an activation has more than 2^bits values, or a layer reads a weight
+            or an activation that no quantizer made although the scheme gives it a Format.
     """
     assignment = net.assignment
     if assignment is None:
@@ -45,10 +46,14 @@ def verify_widths(net: Network, images: Tensor) -> int:
         if quantizer.tensor_format.format.kind in ("vector", "block"):
             continue
         channels = weight.movedim(quantizer.axis, 0).flatten(1)
-        if quantizer.tensor_format.scaling.granularity == "tensor":
+        scaling = quantizer.tensor_format.scaling
+        if scaling.granularity == "tensor":
             channels = channels.reshape(1, -1)
-        most = max(distinct(channel) for channel in channels)
-        _count(quantizer, most, "a channel of the weight")
+        if scaling.granularity == "group":
+            most = max(most_distinct(part) for part in torch.split(channels, scaling.group_size, 1))
+            _count(quantizer, most, "a group of the weight")
+        else:
+            _count(quantizer, max(distinct(channel) for channel in channels), "a channel of the weight")
         counted += 1
     for name, count in _activation_levels(net, images[:_IMAGES]).items():
         _count(cast(FakeQuantizer, net.module.get_submodule(name)), count, "the activation")
@@ -88,6 +93,16 @@ def distinct(x: Tensor) -> int:
         return len(torch.unique(flat))
     place = torch.bucketize(flat, known).clamp_max(len(known) - 1)
     return len(known) + len(torch.unique(flat[known[place] != flat]))
+
+
+def most_distinct(rows: Tensor) -> int:
+    """The most distinct values in a row, all rows at once.
+
+    >>> most_distinct(torch.tensor([[1.0, 1.0, 2.0], [1.0, 2.0, 3.0]]))
+    3
+    """
+    ordered = rows.detach().sort(1).values
+    return 1 + int((ordered[:, 1:] != ordered[:, :-1]).sum(1).max()) if rows.shape[1] else 0
 
 
 def _called(net: Network, quantizer: FakeQuantizer) -> Tensor:
@@ -137,7 +152,12 @@ def round_biases(net: Network) -> tuple[str, ...]:
         if not isinstance(bias, fx.Node) or bias.op != "get_attr":
             continue
         source = _quantizer_before(net, cast(fx.Node, node.args[0]), described)
-        if source is None or not is_frozen(source) or not is_frozen(quantizer):
+        if (
+            source is None
+            or not is_frozen(source)
+            or not is_frozen(quantizer)
+            or quantizer.scale_now().dim() > 1
+        ):
             kept.append(str(node.meta[MARK]))
             continue
         owner, _, name = str(bias.target).rpartition(".")
