@@ -8,7 +8,6 @@ and agreement in percent, seconds without evaluation; or the reason why there is
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import json
 import sys
 import time
@@ -34,8 +33,8 @@ def main(folder: Path, tool: str) -> None:
     torch.set_num_threads(job["threads"])
     arrays = np.load(folder / "arrays.npz")
     tensors = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-    module = importlib.import_module(f"ptq_tools.{tool}_recipes")
     check_same(float_network(job["network"], tensors), tensors)
+    module = importlib.import_module(f"ptq_tools.{tool}_recipes")
     recipes: tuple[Recipe, ...] = module.RECIPES if job["all_recipes"] else module.RECIPES[:1]
     with (folder / f"{tool}.jsonl").open("a", encoding="utf-8") as out:
         for scheme, (weight_bits, activation_bits) in job["schemes"].items():
@@ -107,14 +106,6 @@ def one_line(error: BaseException) -> str:
     """Kind and first line of an error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-def version(distribution: str) -> str | None:
-    """Version of an installed distribution."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":
