@@ -38,7 +38,11 @@ def quantized(model: nn.Module, task: Task, best: bool, shifted: bool) -> Forwar
 
 
 def maps(task: Task, best: bool, shifted: bool) -> dict[str, Any]:
-    """Which quantizer stands where: the same widths everywhere, biases of 32 bits."""
+    """Which quantizer stands where: the same widths everywhere.
+
+    Plain tensors between modules: its own kind of tensor cannot be sliced as shortcuts do. A bias of 32 bits
+    would need it, so biases are float; at 32 bits that is no difference one sees.
+    """
     import brevitas.nn as qnn
     from brevitas.quant import scaled_int, shifted_scaled_int
 
@@ -49,13 +53,13 @@ def maps(task: Task, best: bool, shifted: bool) -> dict[str, Any]:
     layer = {
         "weight_quant": weights,
         "weight_bit_width": task.weight_bits,
-        "bias_quant": scaled_int.Int32Bias,
-        "return_quant_tensor": True,
+        "bias_quant": None,
+        "return_quant_tensor": False,
     }
     signed: dict[str, Any] = {
         "act_quant": shifted_scaled_int.ShiftedUint8ActPerTensorFloatMSE if shifted else activations,
         "bit_width": task.activation_bits,
-        "return_quant_tensor": True,
+        "return_quant_tensor": False,
     }
     unsigned = {**signed, "act_quant": activations, "signed": False}
     return {
@@ -93,8 +97,9 @@ def best_shifted(model: nn.Module, task: Task) -> Forward:
     return quantized(model, task, best=True, shifted=True)
 
 
+NOTE = "biases float"
 RECIPES = (
-    Recipe("default, per tensor", default),
-    Recipe("MSE, equalized, GPTQ, bias correction", best),
-    Recipe("the same, zero-points", best_shifted),
+    Recipe("default, per tensor", default, NOTE),
+    Recipe("MSE, equalized, GPTQ, bias correction", best, NOTE),
+    Recipe("the same, zero-points", best_shifted, NOTE),
 )
