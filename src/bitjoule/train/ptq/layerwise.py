@@ -17,24 +17,25 @@ from torch import Tensor, fx
 from bitjoule.network.graph_writer import MARK
 from bitjoule.network.statistics import EdgeStatistics
 from bitjoule.quant import FakeQuantizer
-from bitjoule.quant.grouped import row_scales
 from bitjoule.quant.pruning import NMMask
-from bitjoule.quant.rounding import Gram, GramAccumulator, RoundingError, Window, level_grid, round_layer
+from bitjoule.quant.rounding import Gram, GramAccumulator, RoundingError
 from bitjoule.quant.rounding.masked_target import importance, masked_target
 from bitjoule.quant.rounding.target import weight_target
 from bitjoule.quant.sva import SvaQuantizer
-from bitjoule.train.ptq.config import PtqConfig, PtqError
+from bitjoule.train.ptq.config import PtqConfig
 from bitjoule.train.ptq.datafree import mean_shift, no_mean
 from bitjoule.train.ptq.drift import Drift
+from bitjoule.train.ptq.moments import channel_axis, gram_of, mean_of, obstacle_of, window_of
 from bitjoule.train.ptq.place import is_frozen
-from bitjoule.train.ptq.ranges import group_rescale, range_activation, range_weight
+from bitjoule.train.ptq.ranges import range_activation, range_weight
 from bitjoule.train.ptq.reconstruct import Reconstruction
 from bitjoule.train.ptq.report import TensorRow, activation_row, sqnr_db, weight_row
+from bitjoule.train.ptq.round_weight import round_weight
 from bitjoule.train.ptq.trace import Batches, Trace, mask_at, quantizer_of, weight_readers
 from bitjoule.train.ptq.vectors import TermBudget, hold
 from bitjoule.workload.graph import Node
 
-__all__ = ["LayerPass", "channel_axis"]
+__all__ = ["LayerPass"]
 
 _SHOWN = 1  # batches from which the numbers of a report are taken
 
@@ -170,13 +171,7 @@ class LayerPass:
 
     def obstacle(self, node: fx.Node) -> str:
         """Why the moments of what a layer reads are not known; "" where they are."""
-        layer = self._layer(node)
-        if layer.attributes.get("transposed"):
-            return "learned rounding of transposed convolutions is not known"
-        top, left, bottom, right = layer.ints("padding", 4)
-        if (top, left) != (bottom, right):
-            return "its padding is not the same on both sides"
-        return ""
+        return obstacle_of(self._layer(node))
 
     def _round(self, node: fx.Node, quantizer: FakeQuantizer, weight: Tensor) -> str:
         config = self.config
@@ -188,33 +183,11 @@ class LayerPass:
             keep = self.kept[quantizer].flatten(1)
         else:
             target = rows if config.target == "float" else weight_target(rows, gram).weights
-        scale = row_scales(quantizer, rows.shape[1])
-        grid = level_grid(
-            quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale
-        )
         try:
-            found = round_layer(
-                target,
-                gram.a,
-                grid,
-                config.rounding,
-                refine=config.refine == "flips",
-                act_order=config.act_order,
-                keep=keep,
-                rescale=group_rescale(quantizer, config),
-                name=quantizer.name,
-            )
+            return round_weight(quantizer, self._parameter(quantizer), target, gram, keep, config)
         except RoundingError as error:
             self.notes.append(f"{quantizer.name}: rounded to nearest: {error}")
             return "nearest"
-        with torch.no_grad():
-            self._parameter(quantizer).copy_(found.grid.values(found.levels).reshape(weight.shape))
-            if found.grid is not grid:
-                size = quantizer.tensor_format.scaling.group_size
-                quantizer.scale_now().copy_(found.grid.scale[:, ::size])
-        used = [f"{name} {count}" for name, count in found.chosen.items() if count]
-        named = config.rounding if len(found.chosen) == 1 else f"best_of ({', '.join(used)})"
-        return named + (" + flips" if config.refine == "flips" else "")
 
     @torch.no_grad()
     def _prune(self, node: fx.Node, quantizer: FakeQuantizer, weight: Tensor, mask: NMMask) -> Tensor:
@@ -237,22 +210,14 @@ class LayerPass:
         """Second moments of what a layer reads; `plainly`: in the float network alone."""
         if quantizer in self.pooled and not plainly:
             return self.pooled[quantizer]
-        layer = self._layer(node)
-        window = _window(layer)
-        accumulator = GramAccumulator(window, images=self.count, seed=self.seed, least=self.config.columns)
         source = cast(fx.Node, node.args[0])
         original = self.trace.original[source]
-        quantized = original if plainly else self.trace.quantized[source]
         aim = self.config.target == "quantized" and quantizer not in self.shared and not plainly
-        for x, seen in zip(original, quantized, strict=True):
-            read, plain = (seen, x) if aim else (x, None)
-            if layer.op == "conv" and read.dim() == 3:
-                read, plain = read[:, :, None], None if plain is None else plain[:, :, None]
-            try:
-                accumulator.update(read, plain)
-            except RoundingError as error:
-                raise PtqError(f"ptq: {quantizer.name}: {error}") from None
-        return accumulator.gram()
+        quantized = self.trace.quantized[source] if aim else None
+        accumulator = GramAccumulator(
+            window_of(self._layer(node)), images=self.count, seed=self.seed, least=self.config.columns
+        )
+        return gram_of(self._layer(node), quantizer.name, original, quantized, accumulator)
 
     # --- bias --------------------------------------------------------------------------------
 
@@ -323,34 +288,6 @@ class LayerPass:
         return cast(Tensor, getattr(self.trace.module.get_submodule(owner), name))
 
 
-def channel_axis(layer: Node) -> int:
-    """Where the output channels of a layer's result stand: 1 for convolutions, the last for linear layers."""
-    return 1 if layer.op == "conv" else -1
-
-
-def mean_of(batches: Batches, axis: int) -> Tensor:
-    """Mean per channel over all batches, float64 (channels,)."""
-    total, count = torch.zeros((), dtype=torch.float64), 0
-    for x in batches:
-        rest = [i for i in range(x.dim()) if i != axis % x.dim()]
-        total = total + x.sum(rest, dtype=torch.float64)
-        count += x.numel() // x.shape[axis]
-    return total / count
-
-
 def _shown(batches: Batches) -> Tensor:
     """The values from which the numbers of a report are taken."""
     return torch.cat(list(batches[:_SHOWN]))
-
-
-def _window(layer: Node) -> Window:
-    if layer.op != "conv":
-        return Window()
-    kernel, stride, dilation = (layer.ints(key, 2, 1) for key in ("kernel", "stride", "dilation"))
-    return Window(
-        kernel=(kernel[0], kernel[1]),
-        stride=(stride[0], stride[1]),
-        padding=(layer.ints("padding", 4)[0], layer.ints("padding", 4)[1]),
-        dilation=(dilation[0], dilation[1]),
-        groups=layer.ints("groups", 1, 1)[0],
-    )

@@ -20,6 +20,7 @@ from bitjoule.quant import FakeQuantizer
 from bitjoule.quant.sva import SvaQuantizer
 from bitjoule.scheme import Scheme, parse_scheme
 from bitjoule.train.ptq.check import batched, check_network, check_request, gathered, image_shape
+from bitjoule.train.ptq.clock import Clock
 from bitjoule.train.ptq.config import ENOUGH_IMAGES, PRESETS, Preset, PtqConfig, PtqWarning, preset_config
 from bitjoule.train.ptq.datafree import means_of, quantize_without_data
 from bitjoule.train.ptq.fisher import importance_of, output_gradients
@@ -79,7 +80,7 @@ def ptq(
     settings = preset_config(preset) if config is None else config
     parsed = pruned_scheme(parse_scheme(scheme) if isinstance(scheme, str) else scheme, settings)
     say = progress or (lambda _text: None)
-    clock = _Clock()
+    clock = Clock()
     with clock("check"):
         check_network(net)
         without = settings.synthetic_level == 1 and calibration_images is None
@@ -139,7 +140,7 @@ def _images(
     config: PtqConfig,
     preset: str,
     seed: int,
-    clock: _Clock,
+    clock: Clock,
     say: Callable[[str], object],
 ) -> Tensor:
     """Calibration images: those given, else synthetic ones where the config says so."""
@@ -281,22 +282,3 @@ def reconstructs(work: LayerPass, unit: list[fx.Node]) -> bool:
 def learning_of(config: PtqConfig) -> Learning:
     """The learning that a config asks for."""
     return Learning(iterations=config.iterations, drop=config.drop)
-
-
-class _Clock:
-    """Wall seconds of named steps."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._name, self._begin = "", 0.0
-
-    def __call__(self, name: str) -> _Clock:
-        self._name, self._begin = name, time.perf_counter()
-        return self
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_error: object) -> None:
-        passed = time.perf_counter() - self._begin
-        self.seconds[self._name] = self.seconds.get(self._name, 0.0) + passed

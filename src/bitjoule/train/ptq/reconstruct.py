@@ -16,13 +16,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from bitjoule.quant import FakeQuantizer
-from bitjoule.quant.grouped import row_scales
-from bitjoule.quant.lsq import LearnedStep
-from bitjoule.quant.lsq_plus import LearnedStepAndOffset
-from bitjoule.quant.rounding import beta_at, level_grid, rectified_sigmoid, share_at, soft_start
-from bitjoule.quant.uniform import Bounds
+from bitjoule.quant.rounding import beta_at, rectified_sigmoid, share_at
 from bitjoule.train.ptq.held import Levels, joined
 from bitjoule.train.ptq.place import is_frozen
+from bitjoule.train.ptq.soft_parts import SoftStep, SoftWeight
 from bitjoule.train.ptq.trace import Trace, quantizer_of, run_node
 
 _AT_ONCE = 128
@@ -54,72 +51,6 @@ class Reconstruction:
     undecided: float
 
 
-class _SoftWeight:
-    """Weights between two levels, by one variable each; starts at the float weights."""
-
-    def __init__(self, quantizer: FakeQuantizer, weight: Tensor, keep: Tensor | None) -> None:
-        self.quantizer = quantizer
-        rows = weight.detach().double().movedim(quantizer.axis, 0)
-        self.moved = rows.shape
-        rows = rows.flatten(1)
-        scale = row_scales(quantizer, rows.shape[1])
-        self.grid = level_grid(
-            quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale
-        )
-        low, high = self.grid.around(rows)
-        u = rows / self.grid.scale
-        if keep is not None:
-            held = keep.movedim(quantizer.axis, 0).flatten(1)
-            low, high = torch.where(held, low, 0.0), torch.where(held, high, 0.0)
-        gap = high - low
-        fraction = torch.where(gap > 0, (u - low) / gap.clamp_min(1e-30), 0.5).clamp(0, 1)
-        self.low, self.high = low, high
-        self.base = (low * self.grid.scale).float()
-        self.gap = (gap * self.grid.scale).float()
-        self.free = gap > 0
-        self.v = nn.Parameter(soft_start(fraction.clamp(0.001, 0.999)).float())
-
-    def value(self) -> Tensor:
-        """The soft weights, in the shape of the parameter."""
-        rows = self.base + rectified_sigmoid(self.v) * self.gap
-        return rows.view(self.moved).movedim(0, self.quantizer.axis)
-
-    def hard(self) -> Tensor:
-        """Every variable rounded."""
-        levels = torch.where(self.v.detach() >= 0, self.high, self.low)
-        return self.grid.values(levels).float().view(self.moved).movedim(0, self.quantizer.axis)
-
-    def undecided(self) -> Tensor:
-        h = rectified_sigmoid(self.v)
-        return ((h > 0.01) & (h < 0.99) & self.free).float().sum()
-
-
-class _Step:
-    """The learned step of an activation quantizer, as a factor of the first one."""
-
-    def __init__(self, quantizer: FakeQuantizer) -> None:
-        self.quantizer = quantizer
-        self.first = quantizer.scale_now().detach().clone()
-        self.log = nn.Parameter(torch.zeros(()))
-        f = quantizer.tensor_format.format
-        self.bounds = Bounds.of(f.min_level, f.max_level)
-        self.affine = quantizer.tensor_format.scaling.zero_point
-
-    def scale(self) -> Tensor:
-        return self.first * self.log.exp()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.affine:
-            zero_point = self.quantizer.zero_point_now().to(x.dtype)
-            return cast(
-                Tensor,
-                LearnedStepAndOffset.apply(  # type: ignore[no-untyped-call]
-                    x, self.scale(), torch.zeros(()), zero_point, self.bounds, 1.0
-                ),
-            )
-        return cast(Tensor, LearnedStep.apply(x, self.scale(), self.bounds, 1.0, 0))  # type: ignore[no-untyped-call]
-
-
 class _Unit:
     """One unit as a function of its inputs, with what it learns."""
 
@@ -140,9 +71,9 @@ class _Unit:
             )
         )
         self.output = nodes[-1]
-        self.weights: dict[fx.Node, _SoftWeight] = {}
+        self.weights: dict[fx.Node, SoftWeight] = {}
         self.biases: dict[fx.Node, nn.Parameter] = {}
-        self.steps: dict[fx.Node, _Step] = {}
+        self.steps: dict[fx.Node, SoftStep] = {}
         self.constants: dict[fx.Node, Any] = {}
         for node in nodes:
             quantizer = quantizer_of(trace.net, node)
@@ -151,7 +82,7 @@ class _Unit:
                 and quantizer.tensor_format.format.kind == "integer"
                 and is_frozen(quantizer)
             ):
-                self.steps[node] = _Step(quantizer)
+                self.steps[node] = SoftStep(quantizer)
             for source in node.all_input_nodes:
                 if source not in trace.activations:
                     self.constants[source] = trace.value_now(source)
@@ -162,7 +93,7 @@ class _Unit:
             weight = cast(Tensor, trace.float_value(source))
             if is_frozen(reader) and reader.parameter is not None:
                 start, keep = pruned.get(reader, (weight, None))
-                self.weights[source] = _SoftWeight(reader, start, keep)
+                self.weights[source] = SoftWeight(reader, start, keep)
             bias = node.args[2] if len(node.args) > 2 else None
             if isinstance(bias, fx.Node) and bias.op == "get_attr":
                 self.biases[bias] = nn.Parameter(cast(Tensor, trace.value_now(bias)).detach().clone())
