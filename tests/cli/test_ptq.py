@@ -79,7 +79,7 @@ def test_the_way_back(weights: Path, tmp_path: Path) -> None:
         "workload.json",
     ]
     priced = json.loads(bitjoule("energy", str(out / "workload.json"), "--json").stdout)
-    assert priced["cost"]["energy_pj"] > 0
+    assert priced["workload"]["weight_bits"] < 8 * priced["workload"]["weights"]
     model = zoo.build("tfc", {"inputs": 64}, 1)
     net = load_quantized(out, capture(model, input_shape=(1, 1, 8, 8), name="tfc").eval())
     data = zoo.load_dataset("digits")
@@ -115,7 +115,7 @@ def test_bad_input_that_is_found_with_weights(weights: Path, tmp_path: Path) -> 
         found,
     )
     found = bitjoule(*arguments, "--budget-uj", "1", "--hardware", "moons-4bm", code=2).stderr
-    assert "unknown hardware 'moons-4bm', did you mean 'moons-4mb'?" in found
+    assert "moons-4bm: is no preset" in found
     found = bitjoule(*arguments, "--sensitivity", "hesian", code=2).stderr
     assert "sensitivities: kind must be one of kl, loss, accuracy_drop, sqnr, hessian, fisher; not" in found
     found = bitjoule("ptq", "sfc", "--weights", str(weights), "-q", code=2).stderr
@@ -124,8 +124,8 @@ def test_bad_input_that_is_found_with_weights(weights: Path, tmp_path: Path) -> 
     assert "unknown scheme 'w4a4x', did you mean 'w4a4'?" in found
     found = bitjoule("ptq", "tfc", "--weights", str(tmp_path / "none.safetensors"), "-q", code=2).stderr
     assert "none.safetensors': expected a .safetensors file or a torch checkpoint" in found
-    found = bitjoule(*arguments, "--scheme", "wfloat32a8", "-o", str(weights), code=2).stderr
-    assert found
+    found = bitjoule(*arguments, "-o", str(weights), code=2).stderr
+    assert f"ptq: --output {weights} is a file; give a folder" in found
 
 
 @pytest.mark.parametrize(

