@@ -104,7 +104,7 @@ def percent(found: Tensor, labels: Tensor) -> float:
 
 def one_line(error: BaseException) -> str:
     """Kind and first line of an error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
