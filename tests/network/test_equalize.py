@@ -111,14 +111,31 @@ def test_tensors_of_adds_outputs_and_several_readers_are_never_scaled() -> None:
 
 
 def test_dead_channels_and_the_bias_guard() -> None:
-    net = linear_pair([[0, 0], [1, 1], [0.01, 0.01], [1, 0]], [5, 0, 4, 0], [[1, 0, 1, 1], [1, 0, 100, 1]])
+    net = linear_pair([[0, 0], [1, 1], [0.01, 0.01], [1, 0]], [5, 0, 4, 0], [[1, 0, 1, 1], [1, 0, 2, 1]])
     found = equalize(net)
     weight = found.state_dict()["0.weight"]
     assert weight[0].tolist() == [0, 0] and weight[1].tolist() == [1, 1]
-    assert weight[2].tolist() == pytest.approx([0.01, 0.01])  # 4 / s would be far above 8 * 0.01
-    assert "equalization left 1 channels of '0': their bias would exceed 8 ranges" in found.notes
+    assert weight[2].tolist() == pytest.approx([0.02, 0.02])  # s = 0.5: a bias of 8; 0.07 would make it 57
+    assert found.state_dict()["0.bias"][2] == pytest.approx(8.0)
+    assert "equalization held 1 channels of '0' back: their bias would exceed 8 ranges" in found.notes
     x = torch.randn(16, 2)
     assert alike(found(x), net(x)) < 1e-5
+
+
+def test_channels_held_back_end_alike_whatever_scale_they_came_with() -> None:
+    first = [[1.0, 1.0], [0.01, 0.01], [1.0, 0.0], [2.0, 1.0]]
+    bias, second = [0.0, 4.0, 0.0, 1.0], [[1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 1.0, 1.0]]
+    factor = torch.tensor([30.0, 30.0, 1 / 30, 1.0])
+    wanted = equalize(linear_pair(first, bias, second))
+    apart = linear_pair(first, bias, second)
+    with torch.no_grad():
+        apart.module.get_parameter("0.weight").mul_(factor[:, None])
+        apart.module.get_parameter("0.bias").mul_(factor)
+        apart.module.get_parameter("2.weight").div_(factor)
+    found = equalize(apart)
+    assert any("held 1 channels of '0' back" in note for note in found.notes)
+    for name, value in wanted.state_dict().items():
+        assert torch.allclose(found.state_dict()[name], value, rtol=1e-5), name
 
 
 def test_flattening_keeps_channels_together() -> None:

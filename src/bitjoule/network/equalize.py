@@ -44,18 +44,22 @@ LEAST_SCALE, GREATEST_SCALE = 1e-8, 1e8
 def pair_scales(first: Tensor, second: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """(s, guarded) per channel from ranges r1, r2 and |b1|, each of shape (channels,).
 
-    s = sqrt(r1 / r2), 1 where a range is 0 (a dead channel) or the bias guard holds; `guarded` says where.
+    s = sqrt(r1 / r2), 1 where a range is 0 (a dead channel). `guarded` says where s is greater, since the
+    bias would exceed BIAS_GUARD times the widest range w that channels get: then |b1| / s is that limit,
+    unless column i of the second layer would become wider than w. Whatever scales a channel came with, the
+    pair ends the same: keeping s = 1 there (ptq.md section 2) would leave ranges apart that came apart.
 
     >>> r1, r2 = torch.tensor([8.0, 0.5, 0.0, 1.0]), torch.tensor([0.5, 2.0, 3.0, 4.0])
     >>> pair_scales(r1, r2, torch.tensor([1.0, 2.0, 3.0, 0.5]))[0]
     tensor([4.0000, 0.5000, 1.0000, 0.5000])
     """
     alive = (first > 0) & (second > 0)
-    ratio = torch.where(alive, first / torch.where(alive, second, 1.0), 1.0)
-    scale = ratio.sqrt().clamp(LEAST_SCALE, GREATEST_SCALE)
-    widest = (first / scale).max() if len(first) else 0.0  # a bias counts beside the ranges that all get
-    guarded = (scale < 1) & (bias / scale > BIAS_GUARD * widest) & alive
-    return torch.where(guarded, torch.ones_like(scale), scale), guarded
+    column = torch.where(alive, second, 1.0)
+    even = torch.where(alive, first / column, 1.0).sqrt()
+    widest = torch.where(alive, (first * second).sqrt(), 0.0).amax() if len(first) else first.sum()
+    least = torch.minimum(bias / (BIAS_GUARD * widest), widest / column)
+    guarded = alive & (least > even * (1 + 1e-6))
+    return torch.where(guarded, least, even).clamp(LEAST_SCALE, GREATEST_SCALE), guarded
 
 
 def equalize(net: Network, *, sweeps: int = SWEEPS, relu6: Relu6Mode = "keep") -> Network:
@@ -115,7 +119,7 @@ def equalize(net: Network, *, sweeps: int = SWEEPS, relu6: Relu6Mode = "keep") -
                 clip.limit = _divided(clip.limit, scale)
     notes = [_summary(chosen, done if chosen and sweeps else 0, moved)]
     notes += [
-        f"equalization left {count} channels of {name!r}: their bias would exceed {BIAS_GUARD:g} ranges"
+        f"equalization held {count} channels of {name!r} back: their bias would exceed {BIAS_GUARD:g} ranges"
         for name, count in guarded.items()
         if count
     ]

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from bitjoule.network.graph_writer import MARK
 from bitjoule.network.network import Network
+from bitjoule.workload.graph import Node
 
 __all__ = ["EdgeStatistics", "clipped_moments", "edge_statistics", "record", "recorded", "statistics_of"]
 
@@ -56,8 +57,8 @@ def edge_statistics(net: Network) -> dict[str, EdgeStatistics]:
     """Statistics by tensor, where they are known.
 
     Known are results of batch norms, folded (kept on the layer) or not; behind them, taking channels as
-    normal: ReLU and ReLU6 (moments of the clipped normal), identity and dropout, and adds of known operands
-    (means add, variances add: operands taken as uncorrelated).
+    normal: ReLU and ReLU6 (moments of the clipped normal), identity and dropout, slices, channels of zeros
+    that a pad adds, and adds of known operands (means add, variances add: operands taken as uncorrelated).
     """
     made = {node.meta[MARK]: node for node in net.module.graph.nodes if MARK in node.meta}
     found: dict[str, EdgeStatistics] = {}
@@ -77,11 +78,37 @@ def edge_statistics(net: Network) -> dict[str, EdgeStatistics]:
             found[node.output] = clipped_moments(operands[0], upper)
         elif whole and node.op in ("identity", "dropout"):
             found[node.output] = operands[0]
+        elif whole and node.op == "slice" and not node.attributes.get("select"):
+            found[node.output] = _sliced(operands[0], node)
+        elif whole and node.op == "pad":
+            padded = _padded(operands[0], node, len(net.graph.tensors[node.output].shape))
+            if padded is not None:
+                found[node.output] = padded
         elif whole and net.graph.is_residual_add(node):
             mean = torch.stack([each.mean for each in operands]).sum(0)
             std = torch.stack([each.std.square() for each in operands]).sum(0).sqrt()
             found[node.output] = EdgeStatistics(mean, std)
     return found
+
+
+def _sliced(statistics: EdgeStatistics, node: Node) -> EdgeStatistics:
+    """A slice of pixels has the statistics of all; a slice of channels those of its own."""
+    if node.attributes["dim"] != 1:
+        return statistics
+    kept = slice(*(int(str(node.attributes[key])) for key in ("start", "end", "step")))
+    return EdgeStatistics(statistics.mean[kept], statistics.std[kept])
+
+
+def _padded(statistics: EdgeStatistics, node: Node, rank: int) -> EdgeStatistics | None:
+    """Channels of zeros added; None where pixels are, or where channels are cut off."""
+    pads = node.attributes["pads"]
+    before = 2 * (rank - 2)  # `pads` begins with the last dimension
+    if not isinstance(pads, tuple) or len(pads) != before + 2 or node.attributes.get("value") != 0.0:
+        return None
+    if any(pads[:before]) or min(pads) < 0:
+        return None
+    mean, std = (torch.nn.functional.pad(v, pads[before:]) for v in (statistics.mean, statistics.std))
+    return EdgeStatistics(mean, std)
 
 
 def clipped_moments(statistics: EdgeStatistics, upper: float = math.inf) -> EdgeStatistics:

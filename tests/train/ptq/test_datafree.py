@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+from pathlib import Path
 
 import pytest
 import torch
@@ -47,6 +49,23 @@ def test_channels_scaled_apart_are_restored(tiny: Network, images: Tensor) -> No
     assert any(note.startswith("equalized 2 pairs") for note in restored.quantization_report.notes)
 
 
+@pytest.fixture
+def no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a file gets an error; Python's own sources are none."""
+    allowed = io.open
+
+    def guarded(file: object, *args: object, **more: object) -> object:
+        if not str(file).endswith((".py", ".pyc")):
+            raise AssertionError(f"{file} was opened")
+        return allowed(file, *args, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("builtins.open", guarded)
+    monkeypatch.setattr("io.open", guarded)
+    with pytest.raises(AssertionError, match=r"^labels was opened"):
+        Path("labels").read_bytes()
+
+
+@pytest.mark.usefixtures("no_file")
 def test_without_any_image(tiny: Network, images: Tensor) -> None:
     config = configured(PRESETS["data-free"], WITHOUT)
     quantized = ptq(apart(tiny), None, f"w8a8{SAME}", config=config)
@@ -83,6 +102,20 @@ def test_the_term_of_zeroq() -> None:
     assert float(slack) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_moments_have_the_gradients_of_their_formulas() -> None:
+    x = torch.randn(5, 3, 4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    x.requires_grad_(True)
+
+    def term(values: Tensor) -> Tensor:
+        return statistics_term(values, torch.tensor([0.3]), torch.tensor([0.7]))
+
+    assert torch.autograd.gradcheck(term, (x,))
+    slices = x[1::2]
+    plain = (slices.mean((0, 2, 3)) - 0.3).square() + (slices.std((0, 2, 3), correction=0) - 0.7).square()
+    wanted = torch.autograd.grad(plain.sum(), x)[0]
+    assert torch.allclose(torch.autograd.grad(term(slices), x)[0], wanted, atol=1e-9)
+
+
 @pytest.mark.parametrize("method", ["dsg", "zeroq"])
 def test_synthetic_images_have_the_statistics(tiny: Network, method: str) -> None:
     made = synthetic_images(tiny, 16, batch=16, steps=60, seed=1, method=method)  # type: ignore[arg-type]
@@ -93,6 +126,7 @@ def test_synthetic_images_have_the_statistics(tiny: Network, method: str) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_file")
 def test_synthetic_calibration(tiny: Network, images: Tensor) -> None:
     config = configured(PRESETS["data-free"], ["calibration_count=32"])
     assert noise(tiny, ptq(tiny, None, f"w8a8{SAME}", config=config), images) < 0.05

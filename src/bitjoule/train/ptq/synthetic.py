@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from bitjoule.network import Network
 from bitjoule.train.ptq.check import image_shape
@@ -23,6 +24,9 @@ __all__ = ["SyntheticImages", "statistics_term", "synthetic_images"]
 _SLACK = 0.9
 _REACH = 3.0
 _LEAST_RATE = 1e-4
+_ENOUGH = 1e-4
+"""Share of its first value at which a loss ends the steps: distances are within the slack then, so that
+hardly any gradient is left (ResNet-20: 100 of 500 steps)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ def synthetic_images(
 ) -> SyntheticImages:
     """Images for calibration in normalised input units, from a float network with its batch norms unfolded.
 
+    A batch ends after `steps` steps of Adam, or when its loss is 1e-4 of the first.
+
     Raises:
         PtqError: the network has no batch norm with statistics.
     """
@@ -80,6 +86,8 @@ def synthetic_images(
     last_losses: list[float] = []
     done = 0
     frozen = net.clone().eval()
+    if len(image_shape(net)) == 3:
+        frozen = frozen.to(memory_format=torch.channels_last)
     for parameter in frozen.parameters():
         parameter.requires_grad_(False)
     while done < count:
@@ -135,6 +143,8 @@ def _one_batch(
                 first = last if step == 0 else first
                 with torch.no_grad():
                     x.clamp_(-_REACH, _REACH)
+                if last <= _ENOUGH * first:
+                    break
     finally:
         for handle in handles:
             handle.remove()
@@ -167,8 +177,30 @@ def _stored(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return norm.running_mean, (norm.running_var + norm.eps).sqrt()
 
 
+class _Moments(torch.autograd.Function):
+    """Mean and population deviation per channel (axis 1) with the gradient written out: one pass over x each
+    way, where a graph of elementary operators takes ten."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        rest = [i for i in range(x.dim()) if i != 1]
+        m = x.mean(rest)
+        s = ((x - m.view(_along(x))).square_().mean(rest) + 1e-12).sqrt()
+        ctx.save_for_backward(x, m, s)
+        return m, s
+
+    @staticmethod
+    def backward(ctx: Any, by_m: Tensor, by_s: Tensor) -> Tensor:  # type: ignore[override]
+        x, m, s = ctx.saved_tensors
+        count = x.numel() // x.shape[1]
+        slope = by_s / (s * count)
+        return torch.addcmul((by_m / count - slope * m).view(_along(x)), x, slope.view(_along(x)))
+
+
+def _along(x: Tensor) -> list[int]:
+    return [1, -1, *[1] * (x.dim() - 2)]
+
+
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    rest = [i for i in range(x.dim()) if i != 1]
-    m = x.mean(rest)
-    shape = [1, -1, *[1] * (x.dim() - 2)]
-    return m, ((x - m.view(shape)).square().mean(rest) + 1e-12).sqrt()
+    m, s = _Moments.apply(x)
+    return m, s
