@@ -17,10 +17,11 @@ from bitjoule.train.ptq.report import QuantizedNetwork
 from bitjoule.train.ptq.sensitivity import Sensitivities
 from bitjoule.workload import Workload
 
-__all__ = ["CARD", "SCHEMA", "WEIGHTS", "WORKLOAD", "finite", "save_quantized", "sensitivity_svg"]
+__all__ = ["CARD", "SCHEMA", "finite", "save_quantized", "sensitivity_svg"]
 
 SCHEMA = "bitjoule.ptq/1"
-WEIGHTS, WORKLOAD, CARD, PLOT = "weights.safetensors", "workload.json", "card.json", "sensitivity.svg"
+CARD = "card.json"
+WEIGHTS, WORKLOAD, PLOT = "weights.safetensors", "workload.json", "sensitivity.svg"
 
 _COLOURS = ("#0b4f6c", "#01a7c2", "#7fb069", "#e6aa04", "#d36135", "#8d3b72", "#555b6e", "#222222")
 
