@@ -182,7 +182,7 @@ class _Moments(torch.autograd.Function):
     way, where a graph of elementary operators takes ten."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, x: Tensor) -> tuple[Tensor, Tensor]:
         rest = [i for i in range(x.dim()) if i != 1]
         m = x.mean(rest)
         s = ((x - m.view(_along(x))).square_().mean(rest) + 1e-12).sqrt()
@@ -190,7 +190,7 @@ class _Moments(torch.autograd.Function):
         return m, s
 
     @staticmethod
-    def backward(ctx: Any, by_m: Tensor, by_s: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, by_m: Tensor, by_s: Tensor) -> Tensor:
         x, m, s = ctx.saved_tensors
         count = x.numel() // x.shape[1]
         slope = by_s / (s * count)
@@ -202,5 +202,5 @@ def _along(x: Tensor) -> list[int]:
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    m, s = _Moments.apply(x)
+    m, s = _Moments.apply(x)  # type: ignore[no-untyped-call]
     return m, s
