@@ -1,11 +1,13 @@
 """Post-training quantization of one network: our presets, and other tools where they are installed.
 
-    BITJOULE_DATA=FOLDER python benchmarks/ptq.py [--weights resnet20-12fca82f.th] [--schemes w8a8,w4a4]
+    BITJOULE_DATA=FOLDER python benchmarks/ptq.py [--network resnet20] [--option KEY=VALUE]...
+        [--weights resnet20-12fca82f.th] [--normalise imagenet|signed|unit] [--schemes w8a8,w4a4]
         [--presets fast,best] [--set FIELD=VALUE]... [--seeds 0,1,2] [--images 10000] [--choose]
         [--held 2000] [--apart 1000] [--json FILE]
         [--peers] [--python PATH]... [--tools Brevitas,AIMET,...] [--recipes default]
 
-FOLDER holds cifar10/ (JPEG Parquet) and weights/. Protocol: 512 calibration images of the training split
+FOLDER holds cifar10/ (JPEG Parquet) and weights/; --weights is a name in weights/ or the path of a file, and
+--normalise says what it was trained with. Protocol: 512 calibration images of the training split
 drawn by the seed, no labels; top-1 on the test images; every convolution, the linear layer, the image and
 the operands of adds at the stated width (`first=same, last=same, preadd=b`). Seconds are wall and processor
 time without evaluation. Recipes were chosen on training images that were not used for calibration (`--choose`
@@ -30,10 +32,15 @@ from ptq_peers import TOOLS, Answer, Job, run_peers, widths
 from torch import Tensor
 
 import bitjoule as bj
+from bitjoule.cli.network_argument import parse_settings
 from bitjoule.train.ptq import configured, preset_config, ptq
 from bitjoule.zoo.data import Preprocessing, Split
 
-IMAGENET = Preprocessing("standard", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+NORMALISED = {
+    "imagenet": Preprocessing("standard", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    "signed": Preprocessing("signed"),
+    "unit": Preprocessing("unit"),
+}
 POOL, HELD = 6000, 2000
 
 
@@ -55,8 +62,10 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", default="resnet20-12fca82f.th")
-    parser.add_argument("--network", default="resnet20")
+    parser.add_argument("--weights", default="resnet20-12fca82f.th", help="a name in weights/, or a path")
+    parser.add_argument("--network", default="resnet20", help="a network of the zoo")
+    parser.add_argument("--option", action="append", default=[], help="a network option, KEY=VALUE")
+    parser.add_argument("--normalise", choices=tuple(NORMALISED), default="imagenet", help="of the images")
     parser.add_argument("--schemes", default="w8a8,w6a6,w4a8,w4a4")
     parser.add_argument("--presets", default="fast,best")
     parser.add_argument("--seeds", default="0")
@@ -77,21 +86,23 @@ def main() -> None:
     if unknown := set(arguments.tools.split(",")) - {tool.name for tool in tools}:
         parser.error(f"--tools: {', '.join(unknown)}; there are {', '.join(tool.name for tool in TOOLS)}")
     folder = Path(os.environ.get("BITJOULE_DATA", "../shared/data"))
-    model = bj.zoo.build(arguments.network, {}, 0)
-    bj.zoo.load_weights(model, folder / "weights" / arguments.weights)
+    options = parse_settings(arguments.option)
+    model = bj.zoo.build(arguments.network, options, 0)
+    bj.zoo.load_weights(model, weights_file(folder, arguments.weights))
     scale_apart(model, arguments.apart)
     net = bj.capture(model.eval(), input_shape=(1, 3, 32, 32), name=arguments.network).eval()
+    normalised = NORMALISED[arguments.normalise]
     if not 1 <= arguments.held <= HELD:
         parser.error(f"--held must be 1 .. {HELD}, not {arguments.held}")
     limit = 1 if arguments.choose else arguments.images
     data = bj.zoo.load_dataset("cifar10", folder / "cifar10", limit_test=limit)
-    pool, pool_labels = first(data.train, POOL + HELD)
+    pool, pool_labels = first(data.train, POOL + HELD, normalised)
     if arguments.choose:
         split, images, labels = "held-out training", pool[POOL:], pool_labels[POOL:]
         images, labels = images[: arguments.held], labels[: arguments.held]
     else:
         split = "test"
-        images, labels = first(data.test, arguments.images)
+        images, labels = first(data.test, arguments.images, normalised)
     wanted = results(net, images)
     print(f"{arguments.weights}: float {top1(wanted, labels):.2f} % of {len(images)} {split} images")
     rows: list[Row] = []
@@ -117,6 +128,7 @@ def main() -> None:
         weights = {f"weights/{name}": value for name, value in model.state_dict().items()}
         job = Job(
             arguments.network,
+            options,
             {base: bits for base in arguments.schemes.split(",") if (bits := widths(base))},
             tuple(map(int, arguments.seeds.split(","))),
             arguments.threads,
@@ -149,10 +161,18 @@ def scale_apart(model: torch.nn.Module, ratio: float) -> None:
             weight.div_(factor.view(1, -1, 1, 1))
 
 
-def first(split: Split, count: int) -> tuple[Tensor, Tensor]:
+def weights_file(folder: Path, name: str) -> Path:
+    """`name` in the folder's weights/, else the path `name`; an absolute path is itself."""
+    inside = folder / "weights" / name
+    return inside if inside.is_file() or not Path(name).is_file() else Path(name)
+
+
+def first(
+    split: Split, count: int, normalised: Preprocessing = NORMALISED["imagenet"]
+) -> tuple[Tensor, Tensor]:
     """The first `count` images and labels of a split, as the network takes them."""
     images, labels = [], []
-    for x, y in bj.zoo.batches(split, 500, preprocessing=IMAGENET):
+    for x, y in bj.zoo.batches(split, 500, preprocessing=normalised):
         images.append(x)
         labels.append(y)
         if sum(map(len, images)) >= count:

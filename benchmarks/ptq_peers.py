@@ -56,9 +56,13 @@ TOOLS = (
 
 @dataclass(frozen=True)
 class Job:
-    """What every tool gets: widths by scheme, arrays by name (see `ptq_tools/child.py`)."""
+    """What every tool gets: a network of the zoo and its options, widths by scheme, arrays by name.
+
+    `ptq_tools/child.py` says which arrays.
+    """
 
     network: str
+    options: Mapping[str, object]
     schemes: Mapping[str, tuple[int, int]]
     seeds: tuple[int, ...]
     threads: int
@@ -149,6 +153,7 @@ def write(folder: Path, job: Job) -> None:
     np.savez(folder / "arrays.npz", **{name: tensor.numpy() for name, tensor in job.arrays.items()})
     text = {
         "network": job.network,
+        "options": dict(job.options),
         "schemes": {name: list(bits) for name, bits in job.schemes.items()},
         "seeds": list(job.seeds),
         "threads": job.threads,

@@ -1,8 +1,8 @@
 """Run the recipes of one tool: `python -m ptq_tools.child FOLDER TOOL`, the benchmark's side is ptq_peers.py.
 
-FOLDER holds job.json (network, widths, seeds, threads) and arrays.npz (weights, calibration images by seed,
-images, labels, logits of the float network). One line of JSON per run is added to FOLDER/TOOL.jsonl: top-1
-and agreement in percent, seconds without evaluation; or the reason why there is no number.
+FOLDER holds job.json (network, options, widths, seeds, threads) and arrays.npz (weights, calibration images
+by seed, images, labels, logits of the float network). One line of JSON per run is added to FOLDER/TOOL.jsonl:
+top-1 and agreement in percent, seconds without evaluation; or the reason why there is no number.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(folder: Path, tool: str) -> None:
     torch.set_num_threads(job["threads"])
     arrays = np.load(folder / "arrays.npz")
     tensors = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-    check_same(float_network(job["network"], tensors), tensors)
+    check_same(float_network(job, tensors), tensors)
     module = importlib.import_module(f"ptq_tools.{tool}_recipes")
     recipes: tuple[Recipe, ...] = module.RECIPES if job["all_recipes"] else module.RECIPES[:1]
     with (folder / f"{tool}.jsonl").open("a", encoding="utf-8") as out:
@@ -42,7 +42,7 @@ def main(folder: Path, tool: str) -> None:
                 for seed in job["seeds"]:
                     task = Task(weight_bits, activation_bits, tensors[f"calibration/{seed}"], seed)
                     row = {"scheme": scheme, "recipe": recipe.name, "seed": seed, "note": recipe.note}
-                    row |= one_run(recipe, float_network(job["network"], tensors), task, tensors)
+                    row |= one_run(recipe, float_network(job, tensors), task, tensors)
                     out.write(json.dumps(row) + "\n")
                     out.flush()
 
@@ -68,7 +68,7 @@ def one_run(recipe: Recipe, model: nn.Module, task: Task, tensors: dict[str, Ten
     }
 
 
-def float_network(name: str, tensors: dict[str, Tensor]) -> nn.Module:
+def float_network(job: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
     """The zoo's network with the job's weights, evaluation mode.
 
     The zoo is imported without its data sets: they need packages that a tool's environment may lack.
@@ -77,7 +77,8 @@ def float_network(name: str, tensors: dict[str, Tensor]) -> nn.Module:
         package = types.ModuleType("bitjoule.zoo")
         package.__path__ = [str(SOURCE / "zoo")]
         sys.modules["bitjoule.zoo"] = package
-    model: nn.Module = importlib.import_module("bitjoule.zoo.registry").build(name, {}, 0)
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in job["options"].items()}
+    model: nn.Module = importlib.import_module("bitjoule.zoo.registry").build(job["network"], options, 0)
     prefix = "weights/"
     model.load_state_dict({k[len(prefix) :]: v.clone() for k, v in tensors.items() if k.startswith(prefix)})
     return model.eval()

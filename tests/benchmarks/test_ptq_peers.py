@@ -55,7 +55,7 @@ def fake(folder, versions, end=""):
 
 def job_of(peers, **arrays):
     schemes = {"w8a8": (8, 8), "w4a8": (4, 8)}
-    return peers.Job("tfc", schemes, (3,), 1, arrays or {"images": torch.zeros(2, 3)})
+    return peers.Job("tfc", {}, schemes, (3,), 1, arrays or {"images": torch.zeros(2, 3)})
 
 
 def tool_of(peers):
@@ -136,7 +136,7 @@ def test_child_runs_recipes_and_gives_reasons(peers, child, tmp_path, monkeypatc
         recipe.Recipe("fails", fail),
     )
     monkeypatch.setitem(sys.modules, "ptq_tools.fake_recipes", module)
-    job = peers.Job("tfc", {"w4a8": (4, 8)}, (3,), torch.get_num_threads(), small_job())
+    job = peers.Job("tfc", {}, {"w4a8": (4, 8)}, (3,), torch.get_num_threads(), small_job())
     peers.write(tmp_path, job)
     child.main(tmp_path, "fake")
     lines = (tmp_path / "fake.jsonl").read_text(encoding="utf-8").splitlines()
@@ -149,7 +149,7 @@ def test_child_runs_recipes_and_gives_reasons(peers, child, tmp_path, monkeypatc
 
 
 def test_child_refuses_another_float_network(peers, child, tmp_path):
-    peers.write(tmp_path, peers.Job("tfc", {}, (), torch.get_num_threads(), small_job(change=1.0)))
+    peers.write(tmp_path, peers.Job("tfc", {}, {}, (), torch.get_num_threads(), small_job(change=1.0)))
     with pytest.raises(
         RuntimeError, match=r"the float network differs here: its logits are .*% of their range"
     ):
@@ -158,7 +158,7 @@ def test_child_refuses_another_float_network(peers, child, tmp_path):
 
 def test_real_child_builds_the_network_without_the_data_sets(peers):
     """The child of the running interpreter passes the check of the network and stops at unknown recipes."""
-    job = peers.Job("tfc", {"w4a8": (4, 8)}, (3,), 1, small_job())
+    job = peers.Job("tfc", {}, {"w4a8": (4, 8)}, (3,), 1, small_job())
     (answer,) = peers.run_peers(job, [], [peers.Tool("Nobody", "nobody", ("torch",))])
     assert answer.scheme == "all"
     assert answer.reason.startswith("the child ended with 1 after 0 runs: ")
