@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import bitjoule as bj
 from bitjoule import zoo
@@ -15,6 +17,15 @@ from bitjoule.train import train_network
 from bitjoule.train.accuracy import measure
 from bitjoule.train.ptq.load import load_quantized
 from tests.cli.run import bitjoule
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads beyond the cores that are free wait for each other most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +81,7 @@ def test_every_kind_of_sensitivity_leads_to_a_scheme(weights: Path, tmp_path: Pa
 def test_the_way_back(weights: Path, tmp_path: Path) -> None:
     """The folder that the command wrote, priced by the next command and loaded in Python."""
     out = tmp_path / "out"
-    bitjoule(
+    found = bitjoule(
         "ptq", "tfc", "--weights", str(weights), "--scheme", "w4a4", "--count", "64", "-q", "-o", str(out)
     )
     assert sorted(file.name for file in out.iterdir()) == [
@@ -78,6 +89,10 @@ def test_the_way_back(weights: Path, tmp_path: Path) -> None:
         "weights.safetensors",
         "workload.json",
     ]
+    assert (
+        f"written: {out} (bitjoule energy {out / 'workload.json'} --hardware NAME prices it)" in found.stdout
+    )
+    assert "were normalised as" not in found.stderr
     priced = json.loads(bitjoule("energy", str(out / "workload.json"), "--json").stdout)
     assert priced["workload"]["weight_bits"] < 8 * priced["workload"]["weights"]
     model = zoo.build("tfc", {"inputs": 64}, 1)
@@ -116,16 +131,17 @@ def test_bad_input_that_is_found_with_weights(weights: Path, tmp_path: Path) -> 
     )
     found = bitjoule(*arguments, "--budget-uj", "1", "--hardware", "moons-4bm", code=2).stderr
     assert "moons-4bm: is no preset" in found
-    found = bitjoule(*arguments, "--sensitivity", "hesian", code=2).stderr
-    assert "sensitivities: kind must be one of kl, loss, accuracy_drop, sqnr, hessian, fisher; not" in found
     found = bitjoule("ptq", "sfc", "--weights", str(weights), "-q", code=2).stderr
     assert "these weights are not of this" in found and "Build the network with the options" in found
+    assert "Here --data digits makes it a network of 10 classes for images of 1 x 8 x 8" in found
     found = bitjoule(*arguments, "--scheme", "w4a4x", code=2).stderr
     assert "unknown scheme 'w4a4x', did you mean 'w4a4'?" in found
     found = bitjoule("ptq", "tfc", "--weights", str(tmp_path / "none.safetensors"), "-q", code=2).stderr
     assert "none.safetensors': expected a .safetensors file or a torch checkpoint" in found
     found = bitjoule(*arguments, "-o", str(weights), code=2).stderr
     assert f"ptq: --output {weights} is a file; give a folder" in found
+    found = bitjoule(*arguments, "-o", str(weights / "out"), code=2).stderr
+    assert f"ptq: --output {weights / 'out'}: this folder cannot be made (Not a directory); give one" in found
 
 
 @pytest.mark.parametrize(
@@ -160,6 +176,22 @@ def test_bad_input_that_is_found_with_weights(weights: Path, tmp_path: Path) -> 
             ["resnet20-jpeg.safetensors"],
             "ptq: resnet20-jpeg.safetensors is a file; NETWORK is a name of the zoo (bitjoule networks), "
             "and its weights are an option: bitjoule ptq resnet20 --weights resnet20-jpeg.safetensors",
+        ),
+        (
+            ["tfc", "--normalise", "imgnet"],
+            "ptq: --normalise must be one of signed, unit, moons, imagenet; not 'imgnet'",
+        ),
+        (
+            ["tfc", "--sensitivity", "hesian"],
+            "ptq: --sensitivity must be one of kl, loss, accuracy_drop, sqnr, hessian, fisher; not 'hesian'",
+        ),
+        (
+            ["tfc", "--data", "mnist", "--images", "/nowhere"],
+            "ptq: no data folder '/nowhere': mnist expects there ",
+        ),
+        (
+            ["tfc", "--data", "mnist", "--images", "/nowhere"],
+            "; give --images the folder that holds these files",
         ),
         (["net.onnx"], "bj.ptq(bj.capture(model, input_shape=...).eval(), images, 'w4a8')"),
         (["tfd", "--weights", "x"], "unknown network 'tfd', did you mean 'tfc'?"),

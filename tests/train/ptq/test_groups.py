@@ -88,8 +88,10 @@ def test_gptq_in_the_natural_order_makes_scales_anew(tiny: Network, images: Tens
         for order in ("true", "false")
     ]
     fixed, anew = (found["conv2.weight"][0].scale for found in scales)
-    assert torch.equal(fixed[:, 0], anew[:, 0]) or not torch.equal(fixed, anew)
-    assert not torch.equal(fixed[:, 1:], anew[:, 1:])
+    # w* of the first column's group is the weight that was ranged but for errors of earlier layers
+    assert float((anew[:, 0] / fixed[:, 0] - 1).abs().median()) < 0.2
+    changed = fixed[:, 1:] != anew[:, 1:]
+    assert float(changed.double().mean()) > 0.5
 
 
 def test_files_give_the_same_network_bit_for_bit(tiny: Network, images: Tensor, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from bitjoule.network import Network, fold_batch_norm
 from bitjoule.train.ptq import PtqConfig, PtqError, ptq
 from bitjoule.train.ptq.save import save_quantized
-from bitjoule.train.ptq.sensitivity import divergence, sensitivities
+from bitjoule.train.ptq.sensitivity import Sensitivity, divergence, sensitivities
 
 BITS = ("2", "4", "8")
 
@@ -82,4 +82,14 @@ def test_the_way_to_a_scheme_within_a_budget(tiny: Network, images: Tensor, tmp_
     assert answer.energy_pj <= 0.7 * widest and answer.loss > 0
     quantized = ptq(tiny, images, genes.scheme_of(answer.assignment))
     folder = save_quantized(tmp_path / "out", quantized, sensitivities=found)
-    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "card.json", "sensitivity.svg"}
+    files = {path.name for path in folder.iterdir()}
+    assert files == {"weights.safetensors", "workload.json", "card.json", "sensitivity.svg"}
+
+
+def test_the_same_seed_measures_the_same(tiny: Network, images: Tensor) -> None:
+    def rows(seed: int) -> tuple[Sensitivity, ...]:
+        return sensitivities(
+            tiny, images, weights=("2",), activations=(), kind="hessian", count=32, batch=32, seed=seed
+        ).rows
+
+    assert rows(0) == rows(0) != rows(1)
