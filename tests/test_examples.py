@@ -27,6 +27,24 @@ def test_pretrained_resnet20(bitjoule_data: Path) -> None:
     assert float(folded.rsplit(" ", 1)[1]) < 1e-4
 
 
+def test_ptq_digits(tmp_path: Path) -> None:
+    """A module of one's own: little is lost, fewer bits take less energy, the folder is whole."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / "ptq_digits.py", "--output", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    accuracy = [float(line.split(" %")[0].split()[-1]) for line in lines[:6]]
+    assert accuracy[0] > 95
+    assert min(accuracy[1:4] + accuracy[5:]) > accuracy[0] - 2.5
+    energy = [float(line.split()[-4]) for line in lines[1:5]]
+    assert energy == sorted(energy, reverse=True)
+    assert lines[-1] == "saved, loaded, equal: True"
+    assert (tmp_path / "out" / "card.json").is_file()
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
 def test_study_files_are_valid(path: Path) -> None:
     from bitjoule.hardware import presets

@@ -18,7 +18,15 @@ from bitjoule.cli.output import (
     tell,
 )
 from bitjoule.cli.ptq_budget import Wanted, measured, real_loss, within_budget
-from bitjoule.cli.ptq_inputs import calibration_images, evaluator, float_network, opened, refuse_file
+from bitjoule.cli.ptq_inputs import (
+    NORMALISATIONS,
+    calibration_images,
+    evaluator,
+    float_network,
+    opened,
+    refuse_file,
+    refuse_normalisation,
+)
 
 if TYPE_CHECKING:
     from bitjoule.train.ptq.sensitivity import Sensitivities
@@ -31,12 +39,21 @@ def ptq(
     weights: Annotated[
         Path | None, typer.Option(help="Trained weights: .safetensors or a torch checkpoint.")
     ] = None,
-    scheme: Annotated[str, typer.Option(help="Formats: int8, w4a8, w4a4[first=same,last=same] ...")] = "int8",
+    scheme: Annotated[
+        str,
+        typer.Option(
+            help="Formats: int8, w4a8, w4a4 ... The first and the last layer stay at 8 bits, "
+            "unless w4a4[first=same,last=same]."
+        ),
+    ] = "int8",
     data: Annotated[str, typer.Option(help="Kind of data: digits, mnist, cifar10 ...")] = "digits",
     images: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
     normalise: Annotated[
         str | None,
-        typer.Option(help="What the network was trained with: signed, unit, or imagenet (mean and std)."),
+        typer.Option(
+            help="What the network was trained with: signed (-1 to 1, the default), unit (0 to 1), moons, "
+            "or imagenet (mean and std)."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", help="Network option KEY=VALUE, repeatable.")
@@ -53,7 +70,8 @@ def ptq(
     ] = None,
     hardware: Annotated[str | None, typer.Option(help="What the energy is of, with --budget-uj.")] = None,
     sensitivity: Annotated[
-        str | None, typer.Option(help="Measure each tensor alone: kl, loss, accuracy_drop, sqnr ...")
+        str | None,
+        typer.Option(help="Measure each tensor alone: kl, loss, accuracy_drop, sqnr, hessian or fisher."),
     ] = None,
     compare: Annotated[
         int,
@@ -81,6 +99,7 @@ def ptq(
         from bitjoule.train.ptq.save import finite, save_quantized
 
         refuse_file(network)
+        refuse_normalisation(normalise)
         if output is not None and output.exists() and not output.is_dir():
             raise PtqError(f"ptq: --output {output} is a file; give a folder, which is made where missing")
         config = configured(preset_config(preset), set_ or [])
@@ -88,12 +107,14 @@ def ptq(
             config = dataclasses.replace(config, calibration_count=count)
         free = config.synthetic_level > 0
         measures = budget_uj is not None or sensitivity is not None
-        _check(budget_uj, hardware, compare, measures and free)
+        _check(budget_uj, hardware, sensitivity, compare, measures and free)
         dataset = opened(data, images, normalise) if evaluate or not free else None
         net = float_network(network, weights, option or [], data, dataset, seed)
         calibration = None
         if dataset is not None and not free:
             calibration = calibration_images(dataset, config.calibration_count, seed)
+        if output is not None:
+            _make(output)
         say = None if quiet else tell
         found: Sensitivities | None = None
         more: dict[str, Any] = {"data": data, "network": network}
@@ -128,12 +149,38 @@ def ptq(
             return
         _print(result, found)
         _print_prediction(more)
+        if dataset is not None and normalise is None and data != "digits":
+            print(
+                f"note: images were normalised as {NORMALISATIONS[0]!r}; where the network was trained with "
+                "another normalisation, give --normalise",
+                file=sys.stderr,
+            )
+        if output is not None:
+            print(f"written: {output} (bitjoule energy {output / 'workload.json'} --hardware NAME prices it)")
 
 
-def _check(budget_uj: float | None, hardware: str | None, compare: int, without: bool) -> None:
-    """Options that do not go together."""
+def _make(output: Path) -> None:
+    """The folder of the result, made before the work; PtqError where it cannot be."""
     from bitjoule.train.ptq.config import PtqError
 
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PtqError(
+            f"ptq: --output {output}: this folder cannot be made ({error.strerror}); give one in a place "
+            "that can be written"
+        ) from None
+
+
+def _check(
+    budget_uj: float | None, hardware: str | None, sensitivity: str | None, compare: int, without: bool
+) -> None:
+    """Options that do not go together, and names that there are not."""
+    from bitjoule.train.ptq.config import PtqError
+    from bitjoule.train.ptq.sensitivity import KINDS
+
+    if sensitivity is not None and sensitivity not in KINDS:
+        raise PtqError(f"ptq: --sensitivity must be one of {', '.join(KINDS)}; not {sensitivity!r}")
     if (budget_uj is None) != (hardware is None):
         raise PtqError("ptq: --budget-uj and --hardware go together: which energy, and of what machine")
     if budget_uj is not None and not 0 < budget_uj < float("inf"):

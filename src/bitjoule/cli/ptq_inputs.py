@@ -19,11 +19,21 @@ if TYPE_CHECKING:
     from bitjoule.network import Network
     from bitjoule.zoo import Dataset
 
-__all__ = ["calibration_images", "evaluator", "float_network", "opened", "refuse_file"]
+__all__ = [
+    "NORMALISATIONS",
+    "calibration_images",
+    "evaluator",
+    "float_network",
+    "opened",
+    "refuse_file",
+    "refuse_normalisation",
+]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 WEIGHT_FILES = (".safetensors", ".th", ".pth", ".pt", ".ckpt", ".bin")
 GRAPH_FILES = (".onnx", ".json")
+NORMALISATIONS = ("signed", "unit", "moons", "imagenet")
+"""What --normalise takes; the first where it is not given."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +76,20 @@ def refuse_file(network: str) -> None:
         )
 
 
+def refuse_normalisation(name: str | None) -> None:
+    """PtqError for an unknown name of --normalise."""
+    from bitjoule.train.ptq.config import PtqError
+
+    if name is not None and name not in (*NORMALISATIONS, "standard"):
+        raise PtqError(f"ptq: --normalise must be one of {', '.join(NORMALISATIONS)}; not {name!r}")
+
+
 def opened(kind: str, folder: Path | None, normalise: str | None) -> Dataset:
     """The dataset, read, with the normalisation that the network was trained with."""
     from bitjoule import zoo
     from bitjoule.train.ptq.config import PtqError
-    from bitjoule.zoo.data.layout import KINDS
+    from bitjoule.zoo.data import DataError
+    from bitjoule.zoo.data.layout import KINDS, REMEDY
 
     if kind in KINDS and kind != "digits" and folder is None:
         raise PtqError(
@@ -81,8 +100,12 @@ def opened(kind: str, folder: Path | None, normalise: str | None) -> Dataset:
         mean, std = IMAGENET
         preprocessing: Any = zoo.Preprocessing("standard", mean=mean, std=std)
     else:
-        preprocessing = normalise or "signed"
-    return zoo.load_dataset(kind, folder, preprocessing=preprocessing)
+        preprocessing = normalise or NORMALISATIONS[0]
+    try:
+        return zoo.load_dataset(kind, folder, preprocessing=preprocessing)
+    except DataError as error:
+        text = str(error).replace(REMEDY, "give --images the folder that holds these files")
+        raise PtqError(f"ptq: {text}") from None
 
 
 def float_network(
@@ -97,6 +120,7 @@ def float_network(
     from bitjoule.network import capture
     from bitjoule.train.ptq.config import PtqError
     from bitjoule.zoo.data.layout import KINDS
+    from bitjoule.zoo.weights import WeightsError
 
     if weights is None:
         raise PtqError(
@@ -106,7 +130,14 @@ def float_network(
     given = parse_settings(options)
     known: Any = dataset or SHAPES.get(kind)
     if known is not None:
-        return zoo_network(name, given, known, seed, weights).eval()
+        try:
+            return zoo_network(name, given, known, seed, weights).eval()
+        except WeightsError as error:
+            channels, height, width = known.input_shape[1:]
+            raise PtqError(
+                f"ptq: {error}. Here --data {kind} makes it a network of {known.classes} classes for images "
+                f"of {channels} x {height} x {width}"
+            ) from None
     if kind not in KINDS:
         raise PtqError(f"ptq: unknown data kind {kind!r}; kinds: {', '.join(KINDS)}")
     model = zoo.build(name, given, seed)
