@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], help="a network option, KEY=VALUE")
     parser.add_argument("--normalise", choices=tuple(NORMALISED), default="imagenet", help="of the images")
     parser.add_argument("--schemes", default="w8a8,w6a6,w4a8,w4a4")
-    parser.add_argument("--presets", default="fast,best")
+    parser.add_argument("--presets", default="fast,best", help="of ours; an empty text: none")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--images", type=int, default=10_000, help="test images, 10,000 in all")
     parser.add_argument("--threads", type=int, default=1)
@@ -108,7 +108,7 @@ def main() -> None:
     rows: list[Row] = []
     for base in arguments.schemes.split(","):
         scheme = base if "[" in base else f"{base}[first=same,last=same,preadd=b]"
-        for preset in arguments.presets.split(","):
+        for preset in filter(None, arguments.presets.split(",")):
             for seed in map(int, arguments.seeds.split(",")):
                 calibration = None if preset == "data-free" else drawn(pool[:POOL], seed)
                 wall, cpu = time.perf_counter(), time.process_time()

@@ -8,12 +8,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ptq_tools.recipe import Forward, Recipe, Task, calibrate
+from ptq_tools.recipe import Forward, Recipe, Refused, Task, calibrate
 
 __all__ = ["RECIPES"]
 
 ADAROUND_STEPS = 1000
+MOST_BITS = 4
+"""Widths of weights that are worth its time."""
 PERCENTILE = 99.99
+MIN_MAX = "tf"
+"""Its name of extremes as ranges."""
 
 
 def simulated(model: nn.Module, task: Task, ranges: str, adaround: bool) -> Forward:
@@ -60,7 +64,7 @@ def rounded(model: nn.Module, task: Task, config: str, scratch: str) -> nn.Modul
         path=scratch,
         filename_prefix="rounded",
         default_param_bw=task.weight_bits,
-        default_quant_scheme="min_max",
+        default_quant_scheme=MIN_MAX,
         default_config_file=config,
     )
     return made
@@ -68,7 +72,7 @@ def rounded(model: nn.Module, task: Task, config: str, scratch: str) -> nn.Modul
 
 def default(model: nn.Module, task: Task) -> Forward:
     """Ranges are the extremes."""
-    return simulated(model, task, "min_max", adaround=False)
+    return simulated(model, task, MIN_MAX, adaround=False)
 
 
 def percentile(model: nn.Module, task: Task) -> Forward:
@@ -78,11 +82,14 @@ def percentile(model: nn.Module, task: Task) -> Forward:
 
 def adaround(model: nn.Module, task: Task) -> Forward:
     """AdaRound, ranges of activations are percentiles."""
+    if task.weight_bits > MOST_BITS:
+        raise Refused(f"not run: rounding matters below {MOST_BITS + 1} bits of weights")
     return simulated(model, task, "percentile", adaround=True)
 
 
+NOTE = "logits quantized, biases float"
 RECIPES = (
-    Recipe("min-max, per channel", default),
-    Recipe("percentile 99.99, per channel", percentile),
-    Recipe("percentile 99.99, AdaRound of 1,000 steps", adaround),
+    Recipe("min-max, per channel", default, NOTE),
+    Recipe("percentile 99.99, per channel", percentile, NOTE),
+    Recipe("percentile 99.99, AdaRound of 1,000 steps", adaround, NOTE),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from ptq_tools.recipe import Forward, Recipe, Refused, Task
 
-__all__ = ["RECIPES"]
+__all__ = ["RECIPES", "export", "session"]
+
+PERCENTILE = 99.99
 
 
-def static(model: nn.Module, task: Task, method: str) -> Forward:
+def static(model: nn.Module, task: Task, method: str, options: Mapping[str, object]) -> Forward:
     """Export, fold batch norm, calibrate, quantize per channel."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -45,6 +47,7 @@ def static(model: nn.Module, task: Task, method: str) -> Forward:
             weight_type=weights[task.weight_bits],
             activation_type=activations[task.activation_bits],
             calibrate_method=getattr(CalibrationMethod, method),
+            extra_options=dict(options),
         )
         return session(made)
 
@@ -95,15 +98,17 @@ def session(path: str) -> Forward:
 
 def minmax(model: nn.Module, task: Task) -> Forward:
     """Ranges are the extremes."""
-    return static(model, task, "MinMax")
+    return static(model, task, "MinMax", {})
 
 
 def percentile(model: nn.Module, task: Task) -> Forward:
-    """Ranges are percentiles."""
-    return static(model, task, "Percentile")
+    """Ranges are percentiles, each end by its own: by default both would be as far from zero."""
+    options = {"CalibPercentile": PERCENTILE, "CalibTensorRangeSymmetric": False}
+    return static(model, task, "Percentile", options)
 
 
+NOTE = "logits quantized"
 RECIPES = (
-    Recipe("static QDQ, min-max, per channel", minmax),
-    Recipe("static QDQ, percentile, per channel", percentile),
+    Recipe("static QDQ, min-max, per channel", minmax, NOTE),
+    Recipe("static QDQ, percentile 99.99, per channel", percentile, NOTE),
 )

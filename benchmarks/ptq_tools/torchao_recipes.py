@@ -78,4 +78,4 @@ def uniform_quantizer(task: Task) -> object:
     return Uniform()
 
 
-RECIPES = (Recipe("PT2E, histogram, per channel", pt2e),)
+RECIPES = (Recipe("PT2E, histogram, per channel", pt2e, "biases float"),)

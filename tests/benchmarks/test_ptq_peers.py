@@ -176,3 +176,39 @@ def test_table_says_reasons_and_spread(peers, capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[1] == ["w8a8", "T", "1:", "plain", "2", "80.50", "1.00", "90.00", "2.0", "1.0"]
     assert lines[2] == ["all", "U:", "-", "-", "not", "installed"]
+
+
+def test_child_builds_the_network_with_its_options(peers, child, tmp_path):
+    """Numbers joined by commas come back from the file as the tuple that the zoo takes."""
+    options = {"filters": (4, 8, 8), "in_channels": 1}
+    model = zoo.build("moons", options, 5)
+    weights = {f"weights/{name}": value for name, value in model.state_dict().items()}
+    peers.write(tmp_path, peers.Job("moons", options, {}, (), 1, weights))
+    job = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
+    made = child.float_network(job, weights)
+    for name, value in model.state_dict().items():
+        assert torch.equal(made.state_dict()[name], value)
+
+
+def test_weights_are_a_name_in_the_folder_or_a_path(peers, tmp_path, monkeypatch):
+    ptq = importlib.import_module("ptq")
+    inside, outside = tmp_path / "weights" / "net.th", tmp_path / "own.th"
+    inside.parent.mkdir()
+    for path in (inside, outside):
+        path.write_text("", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert ptq.weights_file(tmp_path, "net.th") == inside
+    assert ptq.weights_file(tmp_path, str(outside)) == outside
+    assert ptq.weights_file(tmp_path, "own.th") == Path("own.th")
+    assert ptq.weights_file(tmp_path, "missing.th") == tmp_path / "weights" / "missing.th"
+
+
+def test_shortcut_without_slices_is_the_same_function(peers):
+    recipes = importlib.import_module("ptq_tools.brevitas_recipes")
+    model = zoo.build("resnet20", {"width": 0.25}, 0).eval()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted = model(images)
+        made = recipes.pooled(model)
+        assert not any(type(module).__name__ == "OptionAShortcut" for module in made.modules())
+        assert torch.equal(made(images), wanted)
