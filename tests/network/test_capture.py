@@ -393,6 +393,31 @@ def refused(model: object, **example: object) -> str:
     return str(caught.value)
 
 
+class Choice(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+
+
+class Frozen(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = x * 2
+        return x + 1
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns while it traces the branches
+def test_graphs_within_the_graph_are_refused_with_the_remedy() -> None:
+    line = line_of(Choice, "torch.cond")
+    text = refused(nn.Sequential(nn.Linear(4, 4), Choice()), input_shape=(1, 4))
+    assert "cannot capture Sequential: " in text
+    assert (
+        f"  cond x1 in module '1' (test_capture.py:{line}): the values of a tensor decide what runs, "
+        "and a captured network is one fixed graph; write the choice as arithmetic (relu, clamp, a product), or capture each side alone\n"
+    ) in text
+    text = refused(nn.Sequential(nn.Linear(4, 4), Frozen()), input_shape=(1, 4))
+    assert "a part of forward runs under torch.no_grad or torch.enable_grad; leave that to the caller" in text
+
+
 def test_a_branch_on_data_is_refused_with_its_line() -> None:
     line = line_of(Branch, "x.sum()")
     assert refused(nn.Sequential(nn.Linear(4, 4), Branch()), input_shape=(1, 4)) == (

@@ -116,3 +116,9 @@ def test_no_method_says_what_each_trains():
         ValueError, match=r"^no method trains weights in FP12_E5M6_IEEE: moons trains MOONS1 to"
     ):
         natural_method(parse_tensor_format("FP12_E5M6_IEEE"), "weight")
+    with pytest.raises(ValueError) as error:
+        natural_method(parse_tensor_format("INT4_NARROW/group16"), "weight")
+    assert str(error.value) == (
+        "no method trains weights in INT4_NARROW/group16: scales in groups are found after training "
+        "(bitjoule ptq, bj.ptq); train with a scale per channel, such as w4a8"
+    )

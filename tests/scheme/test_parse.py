@@ -100,6 +100,7 @@ def test_hpr_that_equals_sp() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("w4a8/group32", "unknown scheme 'w4a8/group32': groups are of weights, w4/group32a8"),
         ("w4a4x", "unknown scheme 'w4a4x', did you mean 'w4a4'?"),
         ("wpot4a8", "unknown scheme 'wpot4a8', did you mean 'wPOT4a8'? formats stand in capitals"),
         (

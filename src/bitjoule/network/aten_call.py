@@ -9,7 +9,16 @@ from typing import Any, cast
 import torch
 from torch import fx
 
-__all__ = ["Call", "Unsupported", "call_of", "is_fixed", "is_index", "key_of", "shape_at_batch_one"]
+__all__ = [
+    "Call",
+    "Unsupported",
+    "call_of",
+    "is_fixed",
+    "is_index",
+    "key_of",
+    "nested_graph",
+    "shape_at_batch_one",
+]
 
 
 class Unsupported(Exception):
@@ -94,3 +103,21 @@ def call_of(node: fx.Node) -> Call:
     source = next((item for item in node.all_input_nodes if item.meta.get("val") is not None), None)
     before = source.meta["val"].shape[:1] if source and isinstance(source.meta["val"], torch.Tensor) else ()
     return Call(arguments, shapes, shape_at_batch_one(value), str(before) == str(value.shape[:1]))
+
+
+def nested_graph(target: torch._ops.HigherOrderOperator) -> str:
+    """Why a call that runs graphs of its own (`torch.cond`, `while_loop`, `torch.no_grad` in forward) is no
+    node of the Graph, and what to write instead.
+
+    >>> nested_graph(torch.ops.higher_order.cond)[:43]
+    'the values of a tensor decide what runs, an'
+    """
+    name = str(target.name())  # type: ignore[no-untyped-call]
+    if name in ("cond", "while_loop"):
+        return (
+            "the values of a tensor decide what runs, and a captured network is one fixed graph; write the "
+            "choice as arithmetic (relu, clamp, a product), or capture each side alone"
+        )
+    if "grad" in name:
+        return "a part of forward runs under torch.no_grad or torch.enable_grad; leave that to the caller"
+    return "it runs a graph of its own; write that out in forward as tensor operations"

@@ -18,7 +18,15 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
-from bitjoule.network.aten_call import Call, Unsupported, call_of, is_index, key_of, shape_at_batch_one
+from bitjoule.network.aten_call import (
+    Call,
+    Unsupported,
+    call_of,
+    is_index,
+    key_of,
+    nested_graph,
+    shape_at_batch_one,
+)
 from bitjoule.network.captured_module import CapturedModule, FunctionalBatchNorm
 from bitjoule.network.expansions import (
     ALIASES,
@@ -159,8 +167,10 @@ class _Builder:
         try:
             if node in self.leaves:
                 self.writer.env[node] = self._leaf(self.leaves[node], key)
-            elif node in self.covered or role == "effect":
-                return
+            elif node in self.covered or role == "effect" or node.op == "get_attr":
+                return  # get_attr: the graph of a branch, which the call of the branch refuses
+            elif isinstance(node.target, torch._ops.HigherOrderOperator):
+                raise Unsupported(nested_graph(node.target))
             elif role == "shape":
                 self.writer.env[node] = self._size(node, key)
             elif _writes_static(node, self.roles):
@@ -349,5 +359,5 @@ def _is_view(node: fx.Node) -> bool:
 def _line(node: fx.Node) -> str:
     """The innermost source line outside torch that made this call, or ""."""
     found = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', node.meta.get("stack_trace") or "")
-    own = [(file, line) for file, line, _ in found if "/torch/" not in file]
+    own = [(file, line) for file, line, _ in found if "/torch/" not in file and file[0] != "<"]
     return f"{own[-1][0].rsplit('/', 1)[-1]}:{own[-1][1]}" if own else ""

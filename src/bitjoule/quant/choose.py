@@ -71,6 +71,11 @@ def natural_method(tensor_format: TensorFormat, role: Role) -> Method:
             continue  # it trains plain powers of two too, but is natural for none
         if METHODS[method].accepts(tensor_format, role):
             return method
+    if tensor_format.scaling.granularity == "group":
+        raise ValueError(
+            f"no method trains {role}s in {tensor_format}: scales in groups are found after training "
+            "(bitjoule ptq, bj.ptq); train with a scale per channel, such as w4a8"
+        )
     raise ValueError(
         f"no method trains {role}s in {tensor_format}: "
         + "; ".join(f"{method} trains {METHODS[method].trains}" for method in order)

@@ -159,6 +159,10 @@ def unknown_scheme(text: str) -> str:
         name = f"w{lower[1].upper()}a{lower[2].upper()}"
         if name != text and (pair := parse_pair(name)) and all(map(_usable, (pair.weight, pair.activation))):
             return f"unknown scheme {text!r}, did you mean {name!r}? formats stand in capitals"
+    if moved := re.fullmatch(
+        rf"([wW](?:{_TOKEN}))([aA](?:{_TOKEN}))(/[gG][rR][oO][uU][pP][0-9]{{1,9}})(.*)", text
+    ):
+        return f"unknown scheme {text!r}: groups are of weights, {moved[1]}{moved[3]}{moved[2]}{moved[4]}"
     if late := re.fullmatch(r"([^\[{+]+)([\[{].*[\]}])((?:\+[^\[\]{}]+)+)", text):
         return f"unknown scheme {text!r}: repairs stand before options, {late[1]}{late[3]}{late[2]}"
     near = difflib.get_close_matches(text.lower(), KNOWN_NAMES, n=1, cutoff=0.6)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from bitjoule.formats import parse_tensor_format
+from bitjoule.quant import QuantizerWarning
 from bitjoule.quant.calibration import CalibrationError, parse_calibrator, weight_params
 
 
@@ -19,6 +20,19 @@ def test_shapes_and_groups(text):
     spread = tensor_format.scaling.expand(params.scale, tuple(w.shape))
     top = max(tensor_format.format.max_level, -tensor_format.format.min_level)
     assert (np.abs(w.numpy()) <= np.broadcast_to(spread, w.shape) * top * (1 + 1e-6)).all()
+
+
+def test_groups_of_zeros_are_counted_together():
+    w = torch.ones(4, 10)
+    w[0], w[1, :4] = 0, 0
+    with pytest.warns(QuantizerWarning) as told:
+        params = weight_params(
+            w, parse_tensor_format("INT4/group4"), parse_calibrator("mse"), name="fc.weight"
+        )
+    assert [str(item.message) for item in told] == [
+        "fc.weight: all values are zero in 4 of 12 groups; the scale is set to 1"
+    ]
+    assert params.scale[0].tolist() == [1.0, 1.0, 1.0] and params.scale[1, 0] == 1 > params.scale[1, 1]
 
 
 def test_a_transposed_convolution_has_its_channels_on_axis_1():

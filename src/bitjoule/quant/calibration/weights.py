@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from torch import Tensor
 
 from bitjoule.formats import Scaling, TensorFormat
 from bitjoule.quant.calibration.calibrator import CalibratorSpec
-from bitjoule.quant.fake_quantizer import QuantParams
+from bitjoule.quant.fake_quantizer import QuantizerWarning, QuantParams
 
 __all__ = ["weight_params"]
 
@@ -36,12 +38,21 @@ def weight_params(
     size = scaling.group_size
     whole = rows.shape[1] // size * size
     by_row = TensorFormat(tensor_format.format, _by_channel(scaling))
+    blocks = [b for b in (rows[:, :whole].reshape(-1, size), rows[:, whole:]) if b.numel()]
     parts = []
-    for block in (rows[:, :whole].reshape(-1, size), rows[:, whole:]):
-        if block.numel():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", QuantizerWarning)  # said below, of all groups together
+        for block in blocks:
             one = calibrator.make(name, axis=0, capacity=None, unit="group")
             one.update(block)
             parts.append(one.range(by_row))
+    if empty := sum(int((block == 0).all(1).sum()) for block in blocks):
+        warnings.warn(
+            f"{name}: all values are zero in {empty} of {sum(map(len, blocks))} groups; the scale is set "
+            "to 1",
+            QuantizerWarning,
+            stacklevel=2,
+        )
     scale = np.concatenate([p.scale.reshape(len(rows), -1) for p in parts], axis=1)
     zero_point = np.concatenate([p.zero_point.reshape(len(rows), -1) for p in parts], axis=1)
     return QuantParams(tensor_format.format, scaling, scale, zero_point)
