@@ -119,3 +119,14 @@ def test_nothing_is_said_of_weights_that_were_not_measured() -> None:
     assert measured_notes(plain) == shift_add_notes(plain, shifting()) == ()
     no_formats = Workload("net", "float32", (Layer("fc", "linear", 1, 8, 16, 1, 1, 1, 1),))
     assert shift_add_notes(no_formats, shifting()) == ()
+
+
+@pytest.mark.parametrize("hardware", ["moons-4mb", "eyeriss", "braintta22"])
+def test_scales_of_groups_are_counted_and_their_products_told(hardware: str) -> None:
+    plain, grouped = (cost(net(f"INT4_NARROW/{g}"), load(hardware)) for g in ("channel", "group8"))
+    told = (
+        "scales of groups of weights in 1 of 1 layers: their 512 bits are counted, scaling the partial sum "
+        "of each group is not"
+    )
+    assert told in grouped.notes and told not in plain.notes
+    assert grouped.energy_pj > plain.energy_pj

@@ -412,7 +412,8 @@ def test_graphs_within_the_graph_are_refused_with_the_remedy() -> None:
     assert "cannot capture Sequential: " in text
     assert (
         f"  cond x1 in module '1' (test_capture.py:{line}): the values of a tensor decide what runs, "
-        "and a captured network is one fixed graph; write the choice as arithmetic (relu, clamp, a product), or capture each side alone\n"
+        "and a captured network is one fixed graph; write the choice as "
+        "arithmetic (relu, clamp, a product), or capture each side alone\n"
     ) in text
     text = refused(nn.Sequential(nn.Linear(4, 4), Frozen()), input_shape=(1, 4))
     assert "a part of forward runs under torch.no_grad or torch.enable_grad; leave that to the caller" in text

@@ -1,4 +1,4 @@
-"""What a Cost says of weights that were measured, and of MACs that are priced as shifts and adds."""
+"""What a Cost says of weights that were measured, of scales in groups, and of MACs priced as shifts and adds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["measured_notes", "shift_add_notes"]
 
 
 def measured_notes(workload: Workload) -> tuple[str, ...]:
-    """One line where storage of weights was measured, none elsewhere.
+    """One line where storage of weights was measured, one where groups of weights have scales; else none.
 
     >>> fc = Layer("fc", "linear", 1, 8, 16, 1, 1, 1, 1, measured_weight_bits=704)
     >>> measured_notes(Workload("net", "wSVA1a8", (fc,)))
@@ -18,6 +18,22 @@ def measured_notes(workload: Workload) -> tuple[str, ...]:
     """
     weighted = [layer for layer in workload.layers if layer.has_weights]
     measured = [layer for layer in weighted if layer.measured_weight_bits is not None]
+    return (*_storage_note(weighted, measured), *_group_note(weighted))
+
+
+def _group_note(weighted: list[Layer]) -> tuple[str, ...]:
+    """Partial sums of a group must be scaled before they are added; no model has a price for that."""
+    grouped = [e for e in weighted if e.weight_format and e.weight_format.scaling.granularity == "group"]
+    if not grouped:
+        return ()
+    bits = sum(layer.shared_scale_bits for layer in grouped)
+    return (
+        f"scales of groups of weights in {len(grouped)} of {len(weighted)} layers: their {bits:,} bits are "
+        "counted, scaling the partial sum of each group is not",
+    )
+
+
+def _storage_note(weighted: list[Layer], measured: list[Layer]) -> tuple[str, ...]:
     if not measured:
         return ()
     mean = sum(layer.weight_storage_bits for layer in measured) / sum(e.weight_elements for e in measured)
