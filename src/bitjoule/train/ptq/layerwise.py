@@ -37,6 +37,7 @@ from bitjoule.workload.graph import Node
 
 __all__ = ["LayerPass"]
 
+_UNDECIDED = 0.05  # share of roundings that is told
 _SHOWN = 1  # batches from which the numbers of a report are taken
 
 
@@ -44,8 +45,7 @@ _SHOWN = 1  # batches from which the numbers of a report are taken
 class LayerPass:
     """Goes through the nodes of a placed network in order; `step` does one.
 
-    `plain`: round to nearest whatever the config says, as the unit is learned afterwards. The rows of the
-    report come in running order. `seconds` counts ranges, rounding and bias correction.
+    The rows of the report come in running order. `seconds` counts ranges, rounding and bias correction.
     `statistics`: what batch norms stored of tensors, compared in `drift`.
     `solved`, `kept`: weights that a mask left, solved anew, and the mask.
     `means`: means of tensors by batch-norm statistics, for the analytic correction of biases.
@@ -56,7 +56,6 @@ class LayerPass:
     config: PtqConfig
     seed: int
     count: int
-    plain: bool = False
     rows: dict[str, TensorRow] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -77,7 +76,6 @@ class LayerPass:
             calls[quantizer] = calls.get(quantizer, 0) + 1
         self.shared = {quantizer for quantizer, count in calls.items() if count > 1}
         self.done: set[FakeQuantizer] = set()
-        self.undecided: list[float] = []
         assert net.assignment is not None
         self.assignment = net.assignment
 
@@ -139,8 +137,7 @@ class LayerPass:
         self.rows[quantizer.name] = weight_row(quantizer, weight, rounded, method)
 
     def _rounds_with_data(self, node: fx.Node, quantizer: FakeQuantizer) -> bool:
-        learned = self.plain and quantizer not in self.shared
-        if learned or (self.config.rounding == "nearest" and self.config.refine == "none"):
+        if self.config.rounding == "nearest" and self.config.refine == "none":
             return False
         tf = quantizer.tensor_format
         if tf.format.bits > self.config.rounding_up_to_bits:
@@ -252,6 +249,14 @@ class LayerPass:
 
     def reconstructed(self, unit: list[fx.Node], result: Reconstruction) -> None:
         """Run a unit again after its weights, steps and biases were learned; the report follows."""
+        if not result.kept:
+            return
+        if result.undecided > _UNDECIDED:
+            names = [self.readers[node].name for node in unit if node in self.readers]
+            self.notes.append(
+                f"{names[0]} .. {names[-1]}: {result.undecided:.0%} of the learned roundings were not binary "
+                "at the end and were rounded; more iterations decide them"
+            )
         for node in unit:
             self.trace.run_quantized(node, spend=True)
             quantizer = self.readers.get(node) or quantizer_of(self.trace.net, node)
@@ -271,7 +276,6 @@ class LayerPass:
                 rounded = cast(Tensor, self.trace.value_now(source))
             made = weight_row(quantizer, weight, rounded, "block reconstruction")
             self.rows[quantizer.name] = replace(made, output_sqnr_db=row.output_sqnr_db)
-        self.undecided.append(result.undecided)
 
     def _result_row(self, node: fx.Node, quantizer: FakeQuantizer) -> None:
         found = _shown(self.trace.quantized[node])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from bitjoule.train.ptq.check import batched, check_network, check_request, gath
 from bitjoule.train.ptq.clock import Clock
 from bitjoule.train.ptq.config import ENOUGH_IMAGES, PRESETS, Preset, PtqConfig, PtqWarning, preset_config
 from bitjoule.train.ptq.datafree import means_of, quantize_without_data
-from bitjoule.train.ptq.fisher import importance_of, output_gradients
+from bitjoule.train.ptq.float_rest import FloatRest, importance_of
 from bitjoule.train.ptq.layerwise import LayerPass
 from bitjoule.train.ptq.memory import halving
 from bitjoule.train.ptq.place import placed
@@ -173,7 +174,6 @@ def _calibrated(
     say: Callable[[str], object],
 ) -> tuple[Network, LayerPass]:
     """`quantized` after the pass over its graph, in smaller batches where memory ends; and the pass."""
-    fisher = settings.reconstruct != "none" and settings.reconstruct_loss == "fisher"
     statistics = edge_statistics(plain)
 
     def attempt(size: int) -> tuple[Network, LayerPass]:
@@ -193,7 +193,7 @@ def _calibrated(
             again = LayerPass(Trace(net, trace.images), settings, seed, len(images))
             work.pooled = shared_grams(again)
         with torch.no_grad():
-            outputs = [plain(batch) for batch in trace.images] if fisher else []
+            outputs = [plain(batch) for batch in trace.images] if settings.reconstruct != "none" else []
         run(work, outputs, say)
         return net, work
 
@@ -229,14 +229,14 @@ def _probe(net: Network, seed: int) -> Tensor:
 def run(work: LayerPass, outputs: list[Tensor], say: Callable[[str], object]) -> None:
     """Every unit of the graph in order: node by node, then together where the config asks for it.
 
-    `outputs`: the float network's results, for the cost of errors; may be empty without reconstruction.
+    `outputs`: the float network's results, by which units are judged; may be empty without reconstruction.
     """
     trace, config = work.trace, work.config
     place = 0
     for unit in units(trace):
         read = {s for n in unit for s in n.all_input_nodes if s in trace.activations}
         read -= {node for node in unit if node.op != "placeholder"}
-        learns = work.plain = reconstructs(work, unit)
+        learns = reconstructs(work, unit)
         trace.held = read if learns else set()
         for node in unit:
             weights = work.readers.get(node)
@@ -248,10 +248,12 @@ def run(work: LayerPass, outputs: list[Tensor], say: Callable[[str], object]) ->
         if learns:
             say(f"reconstructing the unit that ends with {unit[-1].name}")
             begin = time.perf_counter()
-            importance = None
-            if config.reconstruct_loss == "fisher" and outputs:
-                gradients = output_gradients(trace, place - 1, outputs)
-                importance = None if gradients is None else importance_of(gradients)
+            rest = FloatRest.after(trace, place - 1) if outputs else None
+            importance = judge = None
+            if rest is not None:
+                judge = partial(rest.divergence, outputs=outputs)
+                if config.reconstruct_loss == "fisher":
+                    importance = importance_of(rest.gradients(trace.quantized[unit[-1]], outputs))
             result = reconstruct(
                 trace,
                 unit,
@@ -261,6 +263,7 @@ def run(work: LayerPass, outputs: list[Tensor], say: Callable[[str], object]) ->
                 work.seed,
                 {q: (weight, work.kept[q]) for q, weight in work.solved.items()},
                 work.shared,
+                judge,
             )
             trace.held = set()
             if result is not None:

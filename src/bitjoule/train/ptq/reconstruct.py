@@ -3,14 +3,16 @@
 BRECQ (Li et al. 2021, arXiv 2102.05426) with the input mixing of QDrop (Wei et al. 2022, arXiv 2203.05740):
 the unit reads a mixture of quantized and float activations, drawn anew in each step, and learns to give what
 the float network gives. The cost of an error is its square, with `fisher` times (abs(g) + 1)^2, g the
-gradient of the divergence of the network's output at that place.
+gradient of the divergence of the network's output at that place. What was learned is kept unless it does
+worse than the rounding of each layer alone, on all images with everything quantized, by more than the
+standard error of that comparison.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,13 +20,14 @@ from torch import Tensor, fx, nn
 from bitjoule.quant import FakeQuantizer
 from bitjoule.quant.rounding import beta_at, rectified_sigmoid, share_at
 from bitjoule.train.ptq.held import Levels, joined
+from bitjoule.train.ptq.judge import Judge, clearly_worse, mean_cost
 from bitjoule.train.ptq.place import is_frozen
 from bitjoule.train.ptq.soft_parts import SoftStep, SoftWeight
 from bitjoule.train.ptq.trace import Trace, quantizer_of, run_node
 
-_AT_ONCE = 128
-
 __all__ = ["Learning", "Reconstruction", "reconstruct"]
+
+_State = Literal["soft", "hard", "now"]
 
 
 @dataclass(frozen=True)
@@ -35,20 +38,23 @@ class Learning:
 
     iterations: int = 500
     batch: int = 32
-    rate: float = 1e-2
+    rate: float = 3e-2
     step_rate: float = 1e-3
     bias_rate: float = 1e-3
-    strength: float = 0.01
+    strength: float = 1.0
     drop: float = 0.5
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Mean cost of the unit's error before and after, and the share of roundings that were not yet binary."""
+    """Mean of what the judge said of the unit before and after, the share of roundings that were not yet
+    binary, and whether what was learned is `kept`.
+    """
 
     before: float
     after: float
     undecided: float
+    kept: bool
 
 
 class _Unit:
@@ -99,18 +105,24 @@ class _Unit:
                 self.biases[bias] = nn.Parameter(cast(Tensor, trace.value_now(bias)).detach().clone())
 
     def run(
-        self, inputs: list[Tensor], drop: float, generator: torch.Generator | None, soft: bool = True
+        self, inputs: list[Tensor], drop: float, generator: torch.Generator | None, state: _State = "soft"
     ) -> Tensor:
-        """The unit's result; `drop` > 0: that share of the activations behind a quantizer stays quantized."""
+        """The unit's result; `drop` > 0: that share of the activations behind a quantizer stays quantized.
+
+        `state`: with what is learned, `soft` or rounded (`hard`), or with what the network has `now`.
+        """
         values: dict[fx.Node, Any] = dict(zip(self.inputs, inputs, strict=True))
         for source, constant in self.constants.items():
             values[source] = constant
         for source, weight in self.weights.items():
-            values[source] = weight.value() if soft else weight.hard()
+            values[source] = weight.value() if state == "soft" else weight.hard()
         for bias, parameter in self.biases.items():
             values[bias] = parameter
+        if state == "now":
+            for source in (*self.weights, *self.biases):
+                values[source] = self.trace.value_now(source)
         for node in self.nodes:
-            step = self.steps.get(node)
+            step = None if state == "now" else self.steps.get(node)
             if step is None:
                 args = fx.map_arg(node.args, values.__getitem__)
                 kwargs = fx.map_arg(node.kwargs, values.__getitem__)
@@ -123,19 +135,14 @@ class _Unit:
             values[node] = y
         return cast(Tensor, values[self.output])
 
-    @torch.no_grad()
-    def cost(
-        self, inputs: Sequence[Tensor | Levels], wanted: Tensor, importance: Tensor | None, soft: bool
-    ) -> float:
-        """Mean cost of the unit's error with everything quantized, over all images."""
-        total = 0.0
-        for first in range(0, len(wanted), _AT_ONCE):
-            part = slice(first, first + _AT_ONCE)
-            error = (self.run([x[part] for x in inputs], 1.0, None, soft) - wanted[part]).square()
-            if importance is not None:
-                error *= importance[part]
-            total += float(error.sum(dtype=torch.float64))
-        return total / wanted.numel() * wanted.shape[1]
+    def results(self, inputs: Sequence[Tensor | Levels], state: _State) -> Iterator[Tensor]:
+        """The unit's results, everything quantized, in the batches of the trace."""
+        first = 0
+        for batch in self.trace.original[self.output]:
+            part = slice(first, first + len(batch))
+            with torch.no_grad():
+                yield self.run([x[part] for x in inputs], 1.0, None, state)
+            first += len(batch)
 
     @torch.no_grad()
     def commit(self) -> None:
@@ -170,12 +177,14 @@ def reconstruct(
     seed: int,
     pruned: Mapping[FakeQuantizer, tuple[Tensor, Tensor]] | None = None,
     fixed: Collection[FakeQuantizer] = (),
+    judge: Judge | None = None,
 ) -> Reconstruction | None:
     """Learn one unit whose inputs and float result are still in `trace`; sets weights, biases and steps.
 
     `importance`: (abs(g) + 1)^2 of every value of the result, or None. `pruned`: weights to start from and
     their mask, of quantizers behind one. `fixed`: quantizers of weights that stay as they are, other units
-    read them too. None is returned where nothing can be learned: no weight, or no single tensor as result.
+    read them too. `judge`: what decides whether it is kept; by default the mean cost of the unit's error.
+    None is returned where nothing can be learned: no weight, or no single tensor as result.
     """
     unit = _Unit(trace, nodes, readers, pruned or {}, fixed)
     plain = [_whole(trace, node) for node in unit.inputs if _tensors(trace, node)]
@@ -183,13 +192,15 @@ def reconstruct(
     if not unit.weights or len(plain) != len(unit.inputs) or not _tensors(trace, unit.output):
         return None
     wanted = _whole(trace, unit.output)
-    before = unit.cost(seen, wanted, importance, soft=False)
+    judged = judge or mean_cost(trace.original[unit.output], importance)
+    before = judged(unit.results(seen, "now"))
     with torch.enable_grad():
         undecided = _learn(unit, plain, seen, wanted, importance, learning, seed)
-    after = unit.cost(seen, wanted, importance, soft=False)
-    if after <= before:
+    after = judged(unit.results(seen, "hard"))
+    kept = not clearly_worse(before, after)
+    if kept:
         unit.commit()
-    return Reconstruction(before, min(before, after), undecided)
+    return Reconstruction(float(before.mean()), float(after.mean()), undecided, kept)
 
 
 def _learn(
