@@ -78,6 +78,15 @@ def test_every_kind_of_sensitivity_leads_to_a_scheme(weights: Path, tmp_path: Pa
     assert {row["role"] for row in rows} == {"weight", "activation"}
 
 
+def test_noise_of_the_front_is_no_decibels(weights: Path) -> None:
+    """Predicted and real losses have one unit: noise power over signal power."""
+    arguments = ["ptq", "tfc", "--weights", str(weights), "--count", "64", "--json", "-q", "--compare", "2"]
+    limits = ["--budget-uj", "1", "--hardware", "moons-4mb", "--sensitivity", "sqnr"]
+    found = json.loads(bitjoule(*arguments, *limits).stdout)
+    for row in found["front"]:
+        assert 0.2 < row["real_loss"] / row["predicted_loss"] < 5
+
+
 def test_the_way_back(weights: Path, tmp_path: Path) -> None:
     """The folder that the command wrote, priced by the next command and loaded in Python."""
     out = tmp_path / "out"

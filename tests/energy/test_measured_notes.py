@@ -123,9 +123,9 @@ def test_nothing_is_said_of_weights_that_were_not_measured() -> None:
 
 @pytest.mark.parametrize("hardware", ["moons-4mb", "eyeriss", "braintta22"])
 def test_scales_of_groups_are_counted_and_their_products_told(hardware: str) -> None:
-    plain, grouped = (cost(net(f"INT4_NARROW/{g}"), load(hardware)) for g in ("channel", "group8"))
+    plain, grouped = (cost(net(f"INT4_NARROW/{g}"), load(hardware)) for g in ("channel", "group2"))
     told = (
-        "scales of groups of weights in 1 of 1 layers: their 512 bits are counted, scaling the partial sum "
+        "scales of groups of weights in 1 of 1 layers: their 2,048 bits are counted, scaling the partial sum "
         "of each group is not"
     )
     assert told in grouped.notes and told not in plain.notes

@@ -151,7 +151,10 @@ def _refuse_less(least_uj: float, wanted: Wanted, name: str) -> None:
 
 
 def real_loss(kind: str, net: Network, result: Network, calibration: Tensor, dataset: Dataset) -> float:
-    """What `result` loses against the float `net`, measured as its sensitivities were; curvatures by kl."""
+    """What `result` loses against the float `net`, measured and added up as its sensitivities were.
+
+    Curvatures are compared by kl.
+    """
     import torch
 
     from bitjoule.train.ptq.sensitivity import compared
@@ -176,27 +179,20 @@ def _compared(
     programme: Any,
 ) -> dict[str, Any]:
     """Kendall's tau between predicted and real losses of networks along the front, rounded to nearest."""
-    import torch
-
     from bitjoule.search.programme_front import programme_front
     from bitjoule.search.programme_sensitivity import agreement
     from bitjoule.train.ptq import PtqWarning, ptq
-    from bitjoule.train.ptq.sensitivity import compared
 
     quick = dataclasses.replace(config, rounding="nearest", refine="none", reconstruct="none", prune=None)
     kind = "kl" if wanted.kind in CURVATURES else wanted.kind
-    images, labels = _images(kind, calibration, dataset)
-    images = images[:256]
-    labels = None if labels is None else labels[:256]
     answers = programme_front(programme, count=wanted.compare)
     real = []
-    with torch.no_grad(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", PtqWarning)
-        logits = net(images)
         for answer in answers:
             scheme = table.genes.scheme_of(answer.assignment)
             made = ptq(net, calibration, scheme, config=quick, seed=seed)
-            loss = float(compared(kind, [logits], [made(images)], labels).double().mean())  # type: ignore[arg-type]
+            loss = real_loss(wanted.kind, net, made, calibration, dataset)
             real.append(loss)
             if say is not None:
                 say(

@@ -1,4 +1,4 @@
-"""What a Cost says of weights that were measured, of scales in groups, and of MACs priced as shifts and adds."""
+"""What a Cost says of measured weights, of scales in groups, and of MACs priced as shifts and adds."""
 
 from __future__ import annotations
 
