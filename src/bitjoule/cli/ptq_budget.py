@@ -157,7 +157,7 @@ def real_loss(kind: str, net: Network, result: Network, calibration: Tensor, dat
     """
     import torch
 
-    from bitjoule.train.ptq.sensitivity import compared
+    from bitjoule.train.ptq.output_loss import compared
 
     kind = "kl" if kind in CURVATURES else kind
     images, labels = _images(kind, calibration, dataset)

@@ -10,8 +10,9 @@ from bitjoule.network import Network, capture
 from bitjoule.scheme import parse_scheme
 from bitjoule.train.ptq import PRESETS, configured, ptq
 from bitjoule.train.ptq.layerwise import LayerPass
+from bitjoule.train.ptq.output_loss import divergence
 from bitjoule.train.ptq.place import placed
-from bitjoule.train.ptq.sensitivity import divergence, sensitivities
+from bitjoule.train.ptq.sensitivity import sensitivities
 from bitjoule.train.ptq.shared import shared_grams
 from bitjoule.train.ptq.trace import Trace
 from tests.train.ptq.conftest import noise

@@ -13,7 +13,6 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, fx
-from torch.nn import functional
 
 from bitjoule.network import Network, fold_batch_norm
 from bitjoule.quant import FakeQuantizer, make_activation_quantizer, make_weight_quantizer
@@ -22,14 +21,14 @@ from bitjoule.scheme import Precision, Scheme, parse_scheme
 from bitjoule.train.ptq.check import batched, check_network, gathered
 from bitjoule.train.ptq.config import PtqConfig, PtqError
 from bitjoule.train.ptq.curvature import curvatures
+from bitjoule.train.ptq.output_loss import Kind, compared
 from bitjoule.train.ptq.place import frozen_config, placed
 from bitjoule.train.ptq.ranges import range_activation, range_weight
 from bitjoule.train.ptq.trace import Trace, quantizer_of, run_node, weight_readers
 from bitjoule.workload.assign import QuantPoint
 
-__all__ = ["Kind", "Sensitivities", "Sensitivity", "compared", "divergence", "sensitivities"]
+__all__ = ["Sensitivities", "Sensitivity", "sensitivities"]
 
-Kind = Literal["kl", "loss", "accuracy_drop", "sqnr", "hessian", "fisher"]
 KINDS = get_args(Kind)
 Values = dict[fx.Node, Any]
 _LABELLED = ("loss", "accuracy_drop")
@@ -64,17 +63,6 @@ class Sensitivities:
     def to_json(self) -> dict[str, Any]:
         """A JSON document."""
         return {"kind": self.kind, "rows": [vars(row) for row in self.rows]}
-
-
-def divergence(original: Tensor, quantized: Tensor) -> Tensor:
-    """KL of softmax(original) against softmax(quantized), nats, per row.
-
-    >>> p, q = torch.tensor([[0.7, 0.2, 0.1]]).log(), torch.tensor([[0.6, 0.3, 0.1]]).log()
-    >>> round(divergence(p, q).item(), 7)
-    0.0268125
-    """
-    p, q = original.log_softmax(-1), quantized.log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1)
 
 
 def sensitivities(
@@ -245,32 +233,6 @@ def _behind(trace: Trace, start: fx.Node) -> list[fx.Node]:
             reached.add(node)
             found.append(node)
     return found
-
-
-def compared(kind: Kind, wanted: list[Any], found: list[Any], labels: Tensor | None) -> Tensor:
-    """How much worse `found` is than `wanted`: a number per image, outputs summed; not for curvatures.
-
-    `sqnr` of several outputs is that of all together.
-    """
-    if kind == "sqnr":
-        wanted, found = ([torch.cat([z.flatten(1) for z in side], 1)] for side in (wanted, found))
-    total = torch.zeros(())
-    for a, b in zip(wanted, found, strict=True):
-        if kind == "kl":
-            part = divergence(a.flatten(1), b.flatten(1))
-        elif kind == "sqnr":
-            signal = a.flatten(1).double().square().sum(1)
-            noise = (b - a).flatten(1).double().square().sum(1)
-            part = -10 * torch.log10(signal / noise.clamp_min(1e-300))
-        else:
-            assert labels is not None
-            if kind == "loss":
-                before, after = (functional.cross_entropy(z, labels, reduction="none") for z in (a, b))
-                part = after - before
-            else:
-                part = (a.argmax(1) == labels).float() - (b.argmax(1) == labels).float()
-        total = total + part
-    return total
 
 
 def _by_curvature(
