@@ -17,6 +17,7 @@ from bitjoule.network.equalize import equalize
 from bitjoule.train.ptq import PRESETS, PtqError, configured, ptq
 from bitjoule.train.ptq.datafree import means_of, ranges_of
 from bitjoule.train.ptq.synthetic import statistics_term, synthetic_images
+from bitjoule.zoo import build, load_weights
 from tests.train.ptq.conftest import noise
 
 SAME = "[first=same,last=same]"
@@ -125,6 +126,16 @@ def test_synthetic_images_have_the_statistics(tiny: Network, method: str) -> Non
     assert made.last_loss < 0.5 * made.first_loss
     again = synthetic_images(tiny, 16, batch=16, steps=60, seed=1, method=method)  # type: ignore[arg-type]
     assert torch.equal(made.images, again.images)
+
+
+@pytest.mark.slow
+def test_synthetic_images_of_resnet20(bitjoule_data: Path) -> None:
+    """The loss falls below a tenth of its start (ptq.md section 9, item 8)."""
+    model = build("resnet20", {}, 0)
+    load_weights(model, bitjoule_data / "weights" / "resnet20-12fca82f.th")
+    net = capture(model.eval(), input_shape=(1, 3, 32, 32), name="resnet20").eval()
+    made = synthetic_images(net, 16, batch=16, steps=100)
+    assert made.last_loss < 0.1 * made.first_loss
 
 
 @pytest.mark.slow
