@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import bitjoule as bj
-from bitjoule.train.ptq.load import load_quantized
-from bitjoule.train.ptq.save import save_quantized
+from bitjoule.train.ptq import load_quantized, save_quantized
 
 
 class Digits(nn.Module):

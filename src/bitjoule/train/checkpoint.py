@@ -124,6 +124,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | 
                 raise
             number = int(found[1])
             raise OSError(number, os.strerror(number), str(path)) from error
+        partial.chmod(0o644)  # safetensors keeps its files to their owner
 
 
 @contextmanager

@@ -85,6 +85,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         KeyError,
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run what the file says
+            reason = "no torch checkpoint, or one with more than tensors"
         raise WeightsError(
             f"{path}: unreadable weights ({reason}). Expected safetensors, or torch.save of tensors only"
         ) from error

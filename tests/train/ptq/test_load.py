@@ -16,6 +16,7 @@ from bitjoule.train.ptq import save as save_module
 from bitjoule.train.ptq.load import load_quantized
 from bitjoule.train.ptq.save import save_quantized
 from bitjoule.workload import Workload
+from tests.train.ptq.conftest import Tiny
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_bit_for_bit(tiny: Network, images: Tensor, tmp_path: Path, scheme: str,
     assert str(found.quantization_report.rows) == str(made.quantization_report.rows)  # NaN where not known
     assert found.quantization_report.config == made.quantization_report.config
     assert found.quantized and found.scheme == made.scheme
+    assert all(file.stat().st_mode & 0o777 == 0o644 for file in tmp_path.iterdir())
 
 
 def test_images_without_negative_values_and_untrained_weights(
@@ -45,10 +47,7 @@ def test_images_without_negative_values_and_untrained_weights(
     positive = images - images.min()
     with pytest.warns(match="look unlike the training data"):
         made = ptq(tiny, positive, "w4a8")
-    other = tiny.clone()
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.mul_(0.5)
+    other = capture(Tiny().eval(), input_shape=(1, 3, 12, 12), name="called otherwise")
     found = load_quantized(save_quantized(tmp_path, made), other)
     with torch.no_grad():
         assert torch.equal(found(positive), made(positive))

@@ -187,7 +187,7 @@ def preset_config(preset: str) -> PtqConfig:
     """
     if preset not in PRESETS:
         near = difflib.get_close_matches(str(preset), PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise PtqError(f"ptq: unknown preset {preset!r}{hint} There are: {', '.join(PRESETS)}")
     return PRESETS[preset]
 
@@ -206,7 +206,7 @@ def configured(config: PtqConfig, settings: Iterable[str]) -> PtqConfig:
             raise PtqError(f"ptq: a setting is FIELD=VALUE, not {text!r}")
         if name not in hints:
             near = difflib.get_close_matches(name, hints, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise PtqError(f"ptq: there is no field {name!r}{hint} Fields: {', '.join(hints)}")
         changes[name] = _value(name, value, getattr(config, name))
     return dataclasses.replace(config, **changes)

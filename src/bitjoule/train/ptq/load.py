@@ -24,7 +24,7 @@ from bitjoule.train.ptq.config import PtqConfig, PtqError, PtqWarning
 from bitjoule.train.ptq.place import placed
 from bitjoule.train.ptq.prepare import prepared, pruned_scheme
 from bitjoule.train.ptq.report import QuantizationReport, QuantizedNetwork, TensorRow
-from bitjoule.train.ptq.save import CARD, SCHEMA
+from bitjoule.train.ptq.save import CARD, SCHEMA, structure
 from bitjoule.train.ptq.trace import quantizer_of
 from bitjoule.zoo.weights import read_weights
 
@@ -71,7 +71,7 @@ def load_quantized(
             )
             if _formats(quantized) == wanted:
                 break
-    if _formats(quantized) != wanted or quantized.graph.hash != card.get("graph"):
+    if _formats(quantized) != wanted or structure(quantized) != card.get("graph"):
         raise PtqError(
             f"{path}: this result was not made of this {net.name}: give the float network that was "
             "quantized, with its weights, and images= if channels were pruned by them"

@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from pathlib import Path
 from typing import Any
 
-from bitjoule.network import NetworkError
+from bitjoule.network import Network, NetworkError
 from bitjoule.quant import measured_workload
 from bitjoule.train.checkpoint import save_weights, write_json
 from bitjoule.train.ptq.report import QuantizedNetwork
 from bitjoule.train.ptq.sensitivity import Sensitivities
 from bitjoule.workload import Workload
 
-__all__ = ["CARD", "SCHEMA", "finite", "save_quantized", "sensitivity_svg"]
+__all__ = ["CARD", "SCHEMA", "finite", "save_quantized", "sensitivity_svg", "structure"]
 
 SCHEMA = "bitjoule.ptq/1"
 CARD = "card.json"
@@ -49,7 +50,7 @@ def save_quantized(
     card: dict[str, Any] = {
         "schema": SCHEMA,
         "network": net.name,
-        "graph": net.graph.hash,
+        "graph": structure(net),
         "weights": WEIGHTS,
         "workload": WORKLOAD,
         **net.quantization_report.to_json(),
@@ -65,6 +66,11 @@ def save_quantized(
             partial.unlink(missing_ok=True)
     write_json(path / CARD, finite(card))
     return path
+
+
+def structure(net: Network) -> str:
+    """The hash of a network's graph, whatever the network is called."""
+    return dataclasses.replace(net.graph, name="network").hash
 
 
 def _workload(net: QuantizedNetwork) -> Workload:
