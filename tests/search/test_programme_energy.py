@@ -207,6 +207,11 @@ def test_faults_are_named() -> None:
             lambda: network_genes(graph, "int8{fc:w4a4}"),
             "scheme 'int8{fc:w4a4}': the programme chooses all widths",
         ),
+        (
+            lambda: network_genes(graph, "w4/group32a8"),
+            "scheme 'w4/group32a8': the programme chooses all widths itself, give it a scheme without "
+            "overrides, repairs and scales in groups, such as int8",
+        ),
         (lambda: network_genes(graph, activations=("1",)), "activations take bits from 2 to 16, not '1'"),
         (
             lambda: network_genes(graph, activations=("POT4",)),

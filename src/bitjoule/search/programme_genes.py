@@ -147,13 +147,13 @@ def network_genes(
     Formats change which operators run.
 
     Raises:
-        ProgrammeError: choices that are none; a scheme with overrides or repairs.
+        ProgrammeError: choices that are none; a scheme with overrides, repairs or groups.
     """
     base = parse_scheme(scheme) if isinstance(scheme, str) else scheme
-    if base.overrides or base.repairs:
+    if base.overrides or base.repairs or "/" in base.precision.weight:
         raise ProgrammeError(
             f"scheme {str(base)!r}: the programme chooses all widths itself, give it a scheme without "
-            "overrides and repairs, such as int8 or hpr-int8[first=same]"
+            "overrides, repairs and scales in groups, such as int8 or hpr-int8[first=same]"
         )
     if not weights or not activations:
         raise ProgrammeError("weights and activations need at least one choice each")
