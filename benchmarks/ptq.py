@@ -122,9 +122,7 @@ def main() -> None:
                 )
                 tell(rows[-1])
     if arguments.peers:
-        calibration = {
-            f"calibration/{s}": drawn(pool[:POOL], s) for s in map(int, arguments.seeds.split(","))
-        }
+        drawings = {f"calibration/{s}": drawn(pool[:POOL], s) for s in map(int, arguments.seeds.split(","))}
         weights = {f"weights/{name}": value for name, value in model.state_dict().items()}
         job = Job(
             arguments.network,
@@ -132,7 +130,7 @@ def main() -> None:
             {base: bits for base in arguments.schemes.split(",") if (bits := widths(base))},
             tuple(map(int, arguments.seeds.split(","))),
             arguments.threads,
-            {"images": images, "labels": labels, "float_logits": wanted, **calibration, **weights},
+            {"images": images, "labels": labels, "float_logits": wanted, **drawings, **weights},
             arguments.recipes == "all",
         )
         run_peers(job, arguments.python, tools, lambda answer: rows.append(tell(row_of(answer, split))))

@@ -70,7 +70,7 @@ def full(model: nn.Module, task: Task) -> Forward:
         return session(path)
 
 
-NOTE = "biases float"
+NOTE = "biases and input of linear float"
 RECIPES = (
     Recipe("default", default, NOTE),
     Recipe("mixed", mixed, NOTE),
