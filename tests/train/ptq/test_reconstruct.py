@@ -93,7 +93,7 @@ def test_a_rise_within_its_error_is_none() -> None:
 
 def test_what_is_worse_is_not_kept(tiny: Network, images: Tensor) -> None:
     alone = ptq(tiny, images, SCHEME, config=configured(PRESETS["best"], ["reconstruct=none"]))
-    settings = ["iterations=1", "drop=1"]  # one step from rounding to nearest
+    settings = ["iterations=1", "drop=0"]  # one step from rounding to nearest
     learned = ptq(tiny, images, SCHEME, config=configured(PRESETS["best"], settings))
     kept = [row for row in learned.quantization_report.rows if row.method == "block reconstruction"]
     weights = [row for row in learned.quantization_report.rows if row.role == "weight"]
@@ -117,6 +117,35 @@ def test_roundings_that_are_not_decided_are_told(tiny: Network, images: Tensor) 
         patched.setattr("bitjoule.train.ptq.reconstruct.clearly_worse", lambda before, after: False)
         report = ptq(tiny, images, SCHEME, config=config).quantization_report
     assert any("of the learned roundings were not binary" in note for note in report.notes)
+
+
+def learned(net: Network, images: Tensor, drop: float) -> dict[str, Tensor]:
+    """The state after learning, kept whatever it is worth."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bitjoule.train.ptq.reconstruct.clearly_worse", lambda before, after: False)
+        config = configured(PRESETS["best"], ["iterations=20", f"drop={drop}"])
+        return ptq(net, images, SCHEME, config=config).state_dict()
+
+
+def test_nothing_dropped_is_brecq(tiny: Network, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = learned(tiny, images, 0.0)
+    mixed = learned(tiny, images, 0.5)
+    assert any(not torch.equal(found[name], mixed[name]) for name in found)
+
+    def refuse(*_arguments: object) -> Tensor:
+        raise AssertionError("BRECQ mixes nothing")
+
+    monkeypatch.setattr("bitjoule.train.ptq.reconstruct.chance_mask", refuse)
+    again = learned(tiny, images, 0.0)
+    assert all(torch.equal(found[name], again[name]) for name in found)
+
+
+def test_everything_dropped_learns_no_step(tiny: Network, images: Tensor) -> None:
+    alone = ptq(tiny, images, SCHEME, config=configured(PRESETS["best"], ["reconstruct=none"])).state_dict()
+    scales = [name for name in alone if name.endswith("scale") and alone[name].numel() == 1]
+    dropped, half = learned(tiny, images, 1.0), learned(tiny, images, 0.5)
+    assert scales and all(torch.equal(dropped[name], alone[name]) for name in scales)
+    assert any(not torch.equal(half[name], alone[name]) for name in scales)
 
 
 def test_share_of_quantized_activations() -> None:

@@ -33,7 +33,7 @@ _State = Literal["soft", "hard", "now"]
 @dataclass(frozen=True)
 class Learning:
     """How a unit learns: steps, images a step, rates of rounding, of steps (relative) and of biases, strength
-    of the regulariser, share of quantized activations.
+    of the regulariser, share of activations that stay float (0: BRECQ).
     """
 
     iterations: int = 500
@@ -107,7 +107,7 @@ class _Unit:
     def run(
         self, inputs: list[Tensor], drop: float, generator: torch.Generator | None, state: _State = "soft"
     ) -> Tensor:
-        """The unit's result; `drop` > 0: that share of the activations behind a quantizer stays quantized.
+        """The unit's result; a share `drop` of the activations behind a quantizer stays float.
 
         `state`: with what is learned, `soft` or rounded (`hard`), or with what the network has `now`.
         """
@@ -130,8 +130,8 @@ class _Unit:
                 continue
             x = values[node.all_input_nodes[0]]
             y = step(x)
-            if 0 < drop < 1:
-                y = torch.lerp(x, y, chance_mask(x, drop, generator))
+            if drop > 0:
+                y = torch.lerp(x, y, chance_mask(x, 1 - drop, generator))
             values[node] = y
         return cast(Tensor, values[self.output])
 
@@ -141,7 +141,7 @@ class _Unit:
         for batch in self.trace.original[self.output]:
             part = slice(first, first + len(batch))
             with torch.no_grad():
-                yield self.run([x[part] for x in inputs], 1.0, None, state)
+                yield self.run([x[part] for x in inputs], 0.0, None, state)
             first += len(batch)
 
     @torch.no_grad()
@@ -223,14 +223,13 @@ def _learn(
     optimizer = torch.optim.Adam([g for g in groups if g["params"]])
     rates = [(group, group["lr"]) for group in optimizer.param_groups[1:]]
     batch = min(learning.batch, len(wanted))
-    mixed = 0 < learning.drop < 1
     for step in range(learning.iterations):
         chosen = torch.randint(len(wanted), (batch,), generator=generator)
         inputs = []
         for x, q in zip(plain, seen, strict=True):
             part = q[chosen]
-            if mixed:
-                part = torch.lerp(x[chosen], part, chance_mask(part, learning.drop, generator))
+            if learning.drop > 0:
+                part = torch.lerp(x[chosen], part, chance_mask(part, 1 - learning.drop, generator))
             inputs.append(part)
         found = unit.run(inputs, learning.drop, generator)
         error = (found - wanted[chosen]).square()
