@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx
 
+from bitjoule.train.ptq.output_loss import divergence
 from bitjoule.train.ptq.trace import Trace, quantizer_of, run_node
 
 __all__ = ["FloatRest", "importance_of"]
@@ -49,8 +50,7 @@ class FloatRest:
         return cast(Tensor, values[self.output])
 
     def _divergence(self, z: Tensor, wanted: Tensor) -> Tensor:
-        p = wanted.log_softmax(-1)
-        found = (p.exp() * (p - self.logits(z).log_softmax(-1))).sum(-1)
+        found = divergence(wanted, self.logits(z))
         return found.flatten(1).sum(1) if found.dim() > 1 else found
 
     @torch.no_grad()

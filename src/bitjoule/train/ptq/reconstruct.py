@@ -47,12 +47,8 @@ class Learning:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Mean of what the judge said of the unit before and after, the share of roundings that were not yet
-    binary, and whether what was learned is `kept`.
-    """
+    """The share of roundings that were not yet binary, and whether what was learned is `kept`."""
 
-    before: float
-    after: float
     undecided: float
     kept: bool
 
@@ -200,7 +196,7 @@ def reconstruct(
     kept = not clearly_worse(before, after)
     if kept:
         unit.commit()
-    return Reconstruction(float(before.mean()), float(after.mean()), undecided, kept)
+    return Reconstruction(undecided, kept)
 
 
 def _learn(

@@ -7,11 +7,17 @@ from torch import Tensor
 
 from bitjoule.quant import FakeQuantizer
 from bitjoule.quant.grouped import row_scales
-from bitjoule.quant.rounding import Gram, level_grid, round_layer
+from bitjoule.quant.rounding import Gram, LevelGrid, level_grid, round_layer
 from bitjoule.train.ptq.config import PtqConfig
 from bitjoule.train.ptq.ranges import group_rescale
 
-__all__ = ["round_weight"]
+__all__ = ["round_weight", "row_grid"]
+
+
+def row_grid(quantizer: FakeQuantizer, rows: Tensor) -> LevelGrid:
+    """The levels of `rows` (channels, n), the weights of a quantizer whose scale is known."""
+    scale = row_scales(quantizer, rows.shape[1])
+    return level_grid(quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale)
 
 
 @torch.no_grad()
@@ -30,10 +36,7 @@ def round_weight(
     Raises:
         RoundingError: the Format cannot be rounded this way.
     """
-    scale = row_scales(quantizer, target.shape[1])
-    grid = level_grid(
-        quantizer.tensor_format.format, scale.expand(len(target)) if scale.dim() == 0 else scale
-    )
+    grid = row_grid(quantizer, target)
     found = round_layer(
         target,
         gram.a,

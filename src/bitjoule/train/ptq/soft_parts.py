@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from bitjoule.quant import FakeQuantizer
-from bitjoule.quant.grouped import row_scales
 from bitjoule.quant.lsq import LearnedStep
 from bitjoule.quant.lsq_plus import LearnedStepAndOffset
-from bitjoule.quant.rounding import level_grid, rectified_sigmoid, soft_start
+from bitjoule.quant.rounding import rectified_sigmoid, soft_start
 from bitjoule.quant.uniform import Bounds
+from bitjoule.train.ptq.round_weight import row_grid
 
 __all__ = ["SoftStep", "SoftWeight"]
 
@@ -25,10 +25,7 @@ class SoftWeight:
         rows = weight.detach().double().movedim(quantizer.axis, 0)
         self.moved = rows.shape
         rows = rows.flatten(1)
-        scale = row_scales(quantizer, rows.shape[1])
-        self.grid = level_grid(
-            quantizer.tensor_format.format, scale.expand(len(rows)) if scale.dim() == 0 else scale
-        )
+        self.grid = row_grid(quantizer, rows)
         low, high = self.grid.around(rows)
         u = rows / self.grid.scale
         if keep is not None:
